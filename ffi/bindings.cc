@@ -1,0 +1,130 @@
+// The module jax_siglib._ext: XLA's handlers, and the same operations for arrays that
+// are not JAX's. jax_siglib/_arrays.py has checked the arguments and allocated the
+// results; what is checked here again keeps a mistake there from becoming a crash.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+#include <xla/ffi/api/c_api.h>
+
+#include <stdexcept>
+
+#include "cpu/calls.h"
+#include "cpu/dispatch.h"
+#include "cpu/handlers.h"
+#include "cpu/thread_pool.h"
+
+namespace nb = nanobind;
+
+namespace jax_siglib {
+namespace {
+
+using Operand = nb::ndarray<nb::ro, nb::device::cpu>;
+using Output = nb::ndarray<nb::device::cpu>;
+
+template <class NdArray>
+Array Read(const NdArray& from) {
+  Array array;
+  if (from.dtype() == nb::dtype<float>()) array.dtype = Dtype::kFloat32;
+  if (from.dtype() == nb::dtype<double>()) array.dtype = Dtype::kFloat64;
+  array.data = const_cast<void*>(static_cast<const void*>(from.data()));
+  const int rank = static_cast<int>(from.ndim());
+  if (rank > Dims::kMaxRank) throw nb::value_error("jax_siglib: too many dimensions");
+  bool empty = false;
+  for (int i = 0; i < rank; ++i) {
+    array.shape.Append(static_cast<int64_t>(from.shape(i)));
+    array.stride.Append(from.stride(i));
+    empty = empty || from.shape(i) == 0;
+  }
+  // Strides of an array without entries mean nothing.
+  if (!empty && rank > 0 && array.shape[rank - 1] > 1 && array.stride[rank - 1] != 1)
+    throw nb::value_error("jax_siglib: the last dimension is not dense");
+  return array;
+}
+
+template <class Call>
+void Carry(int64_t n_jobs, Call&& call) {
+  std::string error;
+  {
+    nb::gil_scoped_release release;
+    error = call(Threads{ProcessThreadPool(), n_jobs});
+  }
+  if (!error.empty()) throw nb::value_error(error.c_str());
+}
+
+void CallSigJoin(const Operand& sig, const Operand& displacement, int64_t dimension,
+                 int64_t degree, bool prepend, int64_t n_jobs, const Output& out) {
+  const Array s = Read(sig), v = Read(displacement), o = Read(out);
+  Carry(n_jobs, [&](Threads threads) {
+    return SigJoin(s, v, o, dimension, degree, prepend, threads);
+  });
+}
+
+void CallSigJoinJvp(const Operand& sig, const Operand& displacement, const Operand& t_sig,
+                    const Operand& t_displacement, int64_t dimension, int64_t degree,
+                    bool prepend, int64_t n_jobs, const Output& t_out) {
+  const Array s = Read(sig), v = Read(displacement), t_s = Read(t_sig),
+              t_v = Read(t_displacement), o = Read(t_out);
+  Carry(n_jobs, [&](Threads threads) {
+    return SigJoinJvp(s, v, t_s, t_v, o, dimension, degree, prepend, threads);
+  });
+}
+
+void CallSigJoinBackprop(const Operand& d_out, const Operand& sig,
+                         const Operand& displacement, int64_t dimension, int64_t degree,
+                         bool prepend, int64_t n_jobs, const Output& d_sig,
+                         const Output& d_displacement) {
+  const Array g = Read(d_out), s = Read(sig), v = Read(displacement), ct_s = Read(d_sig),
+              ct_v = Read(d_displacement);
+  Carry(n_jobs, [&](Threads threads) {
+    return SigJoinBackprop(g, s, v, ct_s, ct_v, dimension, degree, prepend, threads);
+  });
+}
+
+void CallSig(const Operand& path, int64_t degree, int64_t n_jobs, const Output& out) {
+  const Array p = Read(path), o = Read(out);
+  Carry(n_jobs, [&](Threads threads) { return Sig(p, o, degree, threads); });
+}
+
+void CallSigJvp(const Operand& path, const Operand& t_path, int64_t degree, int64_t n_jobs,
+                const Output& t_out) {
+  const Array p = Read(path), t_p = Read(t_path), o = Read(t_out);
+  Carry(n_jobs, [&](Threads threads) { return SigJvp(p, t_p, o, degree, threads); });
+}
+
+void CallSigBackprop(const Operand& path, const Operand& sig, const Operand& sig_derivs,
+                     int64_t degree, int64_t n_jobs, const Output& d_path) {
+  const Array p = Read(path), s = Read(sig), g = Read(sig_derivs), ct = Read(d_path);
+  Carry(n_jobs, [&](Threads threads) { return SigBackprop(p, s, g, ct, degree, threads); });
+}
+
+nb::dict Registrations() {
+  nb::dict targets;
+#define JAX_SIGLIB_TARGET(name, operation) \
+  targets["jax_siglib_" operation "_v1"] = \
+      nb::capsule(reinterpret_cast<void*>(name##Handler));
+  JAX_SIGLIB_FOR_EACH_OPERATION(JAX_SIGLIB_TARGET)
+#undef JAX_SIGLIB_TARGET
+  return targets;
+}
+
+}  // namespace
+}  // namespace jax_siglib
+
+NB_MODULE(_ext, m) {
+  using namespace jax_siglib;
+  ChooseKernels();
+  m.def("registrations", Registrations);
+#define JAX_SIGLIB_CALL(name, operation) m.def(operation, Call##name);
+  JAX_SIGLIB_FOR_EACH_OPERATION(JAX_SIGLIB_CALL)
+#undef JAX_SIGLIB_CALL
+  m.def("instruction_set", [] { return std::string(ChosenKernels().name); });
+  m.def("instruction_sets", [] {
+    std::vector<std::string> names;
+    for (const KernelTable* table : UsableKernels()) names.push_back(table->name);
+    return names;
+  });
+  m.def("max_threads", MaxThreads);
+  m.def("ffi_api_version",
+        [] { return nb::make_tuple(XLA_FFI_API_MAJOR, XLA_FFI_API_MINOR); });
+}

@@ -1,0 +1,302 @@
+// One level of join(S, v) = S (x) exp(v), up (Horner) and down (its adjoint), for a
+// dimension known at compile time. Maths and names: ../README.md.
+//
+// An object lives in one kernel for one signature, and every function is inlined into
+// that kernel, so that v's patterns and the sums stay in registers.
+//
+// A step works on `rows` words of level k and their d*rows children in level k+1.
+// Chains lie one after another: chain c (of level n = k+1+c) at b + c*stride, padded
+// to whole vectors so that scratch is read and written without masks.
+#ifndef JAX_SIGLIB_CPU_APPEND_STEPS_H_
+#define JAX_SIGLIB_CPU_APPEND_STEPS_H_
+
+#include "interleave.h"
+#include "level.h"
+#include "simd.h"
+#include "sum_lanes.h"
+
+namespace jax_siglib {
+namespace JAX_SIGLIB_ISA {
+
+template <class Type, int D>
+class AppendSteps {
+ public:
+  using T = Type;
+  using Simd = Vec<T>;
+  using V = typename Simd::V;
+  static constexpr int W = Simd::kLanes;
+  // The two topmost levels are done together: B_{N-1} stays in registers.
+  static constexpr bool kFusesTopTwo = true;
+
+  AppendSteps(const T* v, int64_t, T*) {
+    for (int j = 0; j < D; ++j) v_[j] = v[j];
+    if constexpr (D <= W) {
+      const V values = Simd::LoadFirst(v, Simd::FirstLanes(D));
+      Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA {
+        pattern_[m.value] = Simd::Permute(values, kInterleave<T, D>.column[m.value]);
+      });
+    } else {
+      T repeated[D + W];
+      for (int i = 0; i < D + W; ++i) repeated[i] = v[i % D];
+      Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA {
+        pattern_[m.value] = Simd::Load(repeated + m.value * W % D);
+      });
+    }
+  }
+
+  JAX_SIGLIB_INLINE void ClearSum() {
+    Unroll<0, D>([&](auto j) JAX_SIGLIB_LAMBDA { sum_[j.value] = Simd::Zero(); });
+  }
+
+  // dst = s + factor * b (x) v. dst is a level of the caller's (no padding) unless
+  // kPadded; it may be s.
+  template <bool kPadded>
+  JAX_SIGLIB_INLINE void Expand(T* dst, const T* s, const T* b, T factor,
+                                Level<T> level) const {
+    const V scale = Simd::Set1(factor);
+    ForBlocks(level.rows, [&](auto full, int64_t row, int64_t entries) JAX_SIGLIB_LAMBDA {
+      const V rows = Simd::Mul(Simd::Load(b + row), scale);
+      ForVectors<decltype(full)::value>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
+        const int64_t at = row * D + m.value * W;
+        const V value = Outer(rows, m.value, LoadLanes(s + at, mask));
+        if constexpr (kPadded)
+          Simd::Store(dst + at, value);
+        else
+          StoreLanes(dst + at, value, mask);
+      });
+    });
+  }
+
+  // All chains from level k to level k+1: chain 0 is complete there and goes to out
+  // (unless kOut is false), chain c becomes chain c-1 of b_next. out may be s.
+  template <bool kOut>
+  JAX_SIGLIB_INLINE void ExpandLevel(T* out, const T* s, const T* b, int64_t stride,
+                                     T* b_next, int64_t next_stride, Level<T> level) const {
+    ForBlocks(level.rows, [&](auto full, int64_t row, int64_t entries) JAX_SIGLIB_LAMBDA {
+      constexpr bool kFull = decltype(full)::value;
+      V values[D];
+      if constexpr (!kFull)
+        Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA { values[m.value] = Simd::Zero(); });
+      ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
+        values[m.value] = LoadLanes(s + row * D + m.value * W, mask);
+      });
+      if constexpr (kOut) {
+        const V rows = Simd::Load(b + row);
+        ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
+          StoreLanes(out + row * D + m.value * W, Outer(rows, m.value, values[m.value]),
+                     mask);
+        });
+      }
+      for (int64_t c = 1; c < level.chains; ++c) {
+        const V rows =
+            Simd::Mul(Simd::Load(b + c * stride + row), Simd::Set1(level.inverse[c]));
+        T* const next = b_next + (c - 1) * next_stride + row * D;
+        ForVectors<kFull>(entries, [&](auto m, auto) JAX_SIGLIB_LAMBDA {
+          Simd::Store(next + m.value * W, Outer(rows, m.value, values[m.value]));
+        });
+      }
+    });
+  }
+
+  // Levels N-1 and N from the two chains (n = N-1, N) at level N-2. Vector m of a
+  // block of level N-1 is W (or `count`) words, the parents of a block of level N.
+  JAX_SIGLIB_INLINE void ExpandTopTwo(T* out_low, T* out_top, const T* s_low,
+                                      const T* s_top, const T* b, int64_t stride,
+                                      Level<T> level) const {
+    const V half = Simd::Set1(T(0.5));
+    for (int64_t row = 0; row < level.rows; row += W) {
+      const V rows_low = Simd::Load(b + row);
+      const V rows_top = Simd::Mul(Simd::Load(b + stride + row), half);
+      auto vector = [&](auto whole, int m, auto mask, int64_t count) JAX_SIGLIB_LAMBDA {
+        const int64_t at = row * D + m * W;
+        const V s = LoadLanes(s_low + at, mask);
+        StoreLanes(out_low + at, Outer(rows_low, m, s), mask);
+        const V parents = Outer(rows_top, m, s);
+        ForVectors<decltype(whole)::value>(
+            count * D, [&](auto n, auto lanes) JAX_SIGLIB_LAMBDA {
+              const int64_t to = at * D + n.value * W;
+              Prefetch(s_top + to);
+              PrefetchToWrite(out_top + to);
+              StoreLanes(out_top + to,
+                         Outer(parents, n.value, LoadLanes(s_top + to, lanes)), lanes);
+            });
+      };
+      ForVectorsOfBlock((level.rows - row) * D, vector);
+    }
+  }
+
+  // The adjoint of ExpandLevel. g is the cotangent of level k+1, y its chains that
+  // came down from higher levels (chain c of y belongs to chain c+1 here); ct = their
+  // sum, y_next = the chains' contractions with v, and the displacement's cotangent is
+  // collected. ct may be g.
+  JAX_SIGLIB_INLINE void ContractLevel(T* ct, const T* g, const T* y, int64_t y_stride,
+                                       const T* b, int64_t b_stride, T* y_next,
+                                       int64_t next_stride, Level<T> level) {
+    ForBlocks(level.rows, [&](auto full, int64_t row, int64_t entries) JAX_SIGLIB_LAMBDA {
+      constexpr bool kFull = decltype(full)::value;
+      const auto valid = Simd::FirstLanes(kFull ? W : level.rows - row);
+      V total[D], x[D];
+      Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA { total[m.value] = Simd::Zero(); });
+      ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
+        total[m.value] = LoadLanes(g + row * D + m.value * W, mask);
+      });
+      Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA { x[m.value] = total[m.value]; });
+      Simd::Store(y_next + row, Contract(x, Simd::KeepFirst(Simd::Load(b + row), valid)));
+      for (int64_t c = 1; c < level.chains; ++c) {
+        const T* const from = y + (c - 1) * y_stride + row * D;
+        Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA { x[m.value] = Simd::Zero(); });
+        ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
+          x[m.value] = LoadLanes(from + m.value * W, mask);
+          total[m.value] = Simd::Add(total[m.value], x[m.value]);
+        });
+        const V scale = Simd::Set1(level.inverse[c]);
+        const V rows = Simd::Mul(Simd::Load(b + c * b_stride + row), scale);
+        const V sums = Contract(x, Simd::KeepFirst(rows, valid));
+        Simd::Store(y_next + c * next_stride + row, Simd::Mul(sums, scale));
+      }
+      ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
+        StoreLanes(ct + row * D + m.value * W, total[m.value], mask);
+      });
+    });
+  }
+
+  // The adjoint of ExpandTopTwo. Where kCopyTop is false, the caller has no use for a
+  // copy of g_top. ct_low may be g_low and ct_top may be g_top.
+  template <bool kCopyTop>
+  JAX_SIGLIB_INLINE void ContractTopTwo(T* ct_low, T* ct_top, const T* g_low,
+                                        const T* g_top, const T* s_low, const T* b,
+                                        int64_t b_stride, T* y_next, int64_t next_stride,
+                                        Level<T> level) {
+    const V half = Simd::Set1(T(0.5));
+    for (int64_t row = 0; row < level.rows; row += W) {
+      const auto valid = Simd::FirstLanes(level.rows - row);
+      const V rows_low = Simd::KeepFirst(Simd::Load(b + row), valid);
+      const V rows_top =
+          Simd::KeepFirst(Simd::Mul(Simd::Load(b + b_stride + row), half), valid);
+      // Level N-1 of this block: its cotangent, and what comes down from level N.
+      V low[D], y[D];
+      Unroll<0, D>([&](auto m)
+                       JAX_SIGLIB_LAMBDA { y[m.value] = low[m.value] = Simd::Zero(); });
+      auto vector = [&](auto whole, int m, auto mask, int64_t count) JAX_SIGLIB_LAMBDA {
+        constexpr bool kWhole = decltype(whole)::value;
+        const int64_t at = row * D + m * W;
+        V parents = Outer(rows_top, m, LoadLanes(s_low + at, mask));
+        // Lanes past the end meet zeros, here and below, but 0 * inf must not come of it.
+        if constexpr (!kWhole) parents = Simd::KeepFirst(parents, mask);
+        V x[D];
+        if constexpr (!kWhole) {
+          Unroll<0, D>([&](auto n) JAX_SIGLIB_LAMBDA { x[n.value] = Simd::Zero(); });
+        }
+        ForVectors<kWhole>(count * D, [&](auto n, auto lanes) JAX_SIGLIB_LAMBDA {
+          const int64_t from = at * D + n.value * W;
+          Prefetch(g_top + from);
+          if constexpr (kCopyTop) PrefetchToWrite(ct_top + from);
+          x[n.value] = LoadLanes(g_top + from, lanes);
+          if constexpr (kCopyTop) StoreLanes(ct_top + from, x[n.value], lanes);
+        });
+        y[m] = Contract(x, parents);
+        if constexpr (!kWhole) y[m] = Simd::KeepFirst(y[m], mask);
+        low[m] = LoadLanes(g_low + at, mask);
+        StoreLanes(ct_low + at, Simd::Add(low[m], y[m]), mask);
+      };
+      ForVectorsOfBlock((level.rows - row) * D, vector);
+      Simd::Store(y_next + row, Contract(low, rows_low));
+      Simd::Store(y_next + next_stride + row, Simd::Mul(Contract(y, rows_top), half));
+    }
+  }
+
+  // Adds what the blocks have collected for the displacement to ct_v, which is padded to
+  // whole vectors.
+  JAX_SIGLIB_INLINE void AddDisplacement(T* ct_v) {
+    SumVectors<T, D>(sum_, [&](int j, V sums) JAX_SIGLIB_LAMBDA {
+      Simd::Store(ct_v + j, Simd::Add(Simd::Load(ct_v + j), sums));
+    });
+  }
+
+ private:
+  template <bool kValue>
+  struct Flag {
+    static constexpr bool value = kValue;
+  };
+  struct AllLanes {};
+
+  // f(Flag<is the block full>, first row, entries in the block) for blocks of W rows.
+  template <class F>
+  static JAX_SIGLIB_INLINE void ForBlocks(int64_t rows, F&& f) {
+    int64_t row = 0;
+    for (; row + W <= rows; row += W) f(Flag<true>{}, row, int64_t{W * D});
+    if (row < rows) f(Flag<false>{}, row, (rows - row) * D);
+  }
+
+  // f(Index<m>, mask) for the vectors m of a block that have entries.
+  template <bool kFull, class F>
+  static JAX_SIGLIB_INLINE void ForVectors(int64_t entries, F&& f) {
+    Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA {
+      if constexpr (kFull)
+        f(m, AllLanes{});
+      else if (m.value * W < entries)
+        f(m, Simd::FirstLanes(entries - m.value * W));
+    });
+  }
+
+  // f(Flag<is the vector whole>, m, mask, count) for the vectors m of a block with this
+  // many entries left; the loop stays a loop, since f holds an unrolled one.
+  template <class F>
+  static JAX_SIGLIB_INLINE void ForVectorsOfBlock(int64_t entries, F&& f) {
+    for (int m = 0; m < D; ++m) {
+      const int64_t count = entries - m * W;
+      if (count >= W) {
+        f(Flag<true>{}, m, AllLanes{}, int64_t{W});
+      } else {
+        if (count > 0) f(Flag<false>{}, m, Simd::FirstLanes(count), count);
+        break;
+      }
+    }
+  }
+
+  static JAX_SIGLIB_INLINE V LoadLanes(const T* p, AllLanes) { return Simd::Load(p); }
+  static JAX_SIGLIB_INLINE V LoadLanes(const T* p, typename Simd::Mask m) {
+    return Simd::LoadFirst(p, m);
+  }
+  static JAX_SIGLIB_INLINE void StoreLanes(T* p, V v, AllLanes) { Simd::Store(p, v); }
+  static JAX_SIGLIB_INLINE void StoreLanes(T* p, V v, typename Simd::Mask m) {
+    Simd::StoreFirst(p, v, m);
+  }
+
+  // add + (vector m of rows (x) v).
+  JAX_SIGLIB_INLINE V Outer(V rows, int m, V add) const {
+    if constexpr (D == 1)
+      return Simd::MulAdd(rows, pattern_[0], add);
+    else
+      return Simd::MulAdd(Simd::Permute(rows, kInterleave<T, D>.row[m]), pattern_[m], add);
+  }
+
+  // x: W rows of D entries. Returns every row's product with v and adds b's rows times
+  // x to the columns' sums.
+  JAX_SIGLIB_INLINE V Contract(V (&x)[D], V b) {
+    Deinterleave<T, D>(x);
+    // Two partial sums: every level waits for the one above it.
+    V even = Simd::Mul(x[0], Simd::Set1(v_[0]));
+    V odd = Simd::Zero();
+    Unroll<0, D>([&](auto j) JAX_SIGLIB_LAMBDA {
+      const V entry = Simd::Set1(v_[j.value]);
+      if constexpr (j.value == 1)
+        odd = Simd::Mul(x[1], entry);
+      else if constexpr (j.value % 2 == 1)
+        odd = Simd::MulAdd(x[j.value], entry, odd);
+      else if constexpr (j.value > 0)
+        even = Simd::MulAdd(x[j.value], entry, even);
+      sum_[j.value] = Simd::MulAdd(b, x[j.value], sum_[j.value]);
+    });
+    return D == 1 ? even : Simd::Add(even, odd);
+  }
+
+  V pattern_[D];  // v's entry for each lane of a block of rows
+  T v_[D];
+  V sum_[D];
+};
+
+}  // namespace JAX_SIGLIB_ISA
+}  // namespace jax_siglib
+
+#endif  // JAX_SIGLIB_CPU_APPEND_STEPS_H_

@@ -1,0 +1,446 @@
+#include "calls.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <type_traits>
+
+#include "dispatch.h"
+#include "kernels.h"
+
+namespace jax_siglib {
+namespace {
+
+// Below this many entries to write (10 to 20 microseconds) a call stays on one thread,
+// and no thread is given less than the second figure at a time.
+constexpr int64_t kSerialEntries = 192 << 10;
+constexpr int64_t kGrainEntries = 16 << 10;
+
+// A worker's scratch, or all that the workers share. Small amounts lie on the stack.
+template <class T>
+class Scratch {
+ public:
+  explicit Scratch(int64_t entries) : data_(small_) {
+    if (entries <= kSmall) return;
+    const std::size_t bytes =
+        (static_cast<std::size_t>(entries) * sizeof(T) + 63) / 64 * 64;
+    data_ = static_cast<T*>(std::aligned_alloc(64, bytes));
+    if (data_ == nullptr) throw std::bad_alloc();
+  }
+  ~Scratch() {
+    if (data_ != small_) std::free(data_);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  T* data() { return data_; }
+
+ private:
+  static constexpr int64_t kSmall = 32768 / sizeof(T);
+  alignas(64) T small_[kSmall];
+  T* data_;
+};
+
+// Runs body(begin, end, scratch) over [0, n) items of `entries` results each.
+template <class T, class Body>
+void Run(Threads threads, int64_t n, int64_t entries, int64_t scratch_entries,
+         const Body& body) {
+  if (n == 0) return;
+  const int64_t each = std::max<int64_t>(entries, 1);
+  int64_t workers = 1, grain = n;
+  if (threads.n_jobs != 1 && n > 1 && n > kSerialEntries / each) {
+    workers = ResolveJobs(threads.n_jobs, threads.scheduler.threads());
+    const int64_t share = (n + 4 * workers - 1) / (4 * workers);
+    grain = std::max<int64_t>({share, kGrainEntries / each, 1});
+    workers = std::min(workers, (n + grain - 1) / grain);
+  }
+  Scratch<T> scratch(workers * scratch_entries);
+  ParallelFor(threads.scheduler, workers, n, grain,
+              [&](int64_t begin, int64_t end, int64_t slot) {
+                body(begin, end, scratch.data() + slot * scratch_entries);
+              });
+}
+
+std::string Text(const Dims& dims) {
+  std::string text = "(";
+  for (int i = 0; i < dims.rank(); ++i) text += (i ? ", " : "") + std::to_string(dims[i]);
+  return text + (dims.rank() == 1 ? ",)" : ")");
+}
+
+// One call's arguments on their way to a job. The first complaint sticks.
+class Reader {
+ public:
+  Reader(const char* operation, int core, const Array& result)
+      : operation_(operation), dtype_(result.dtype) {
+    if (result.shape.rank() < core) {
+      Complain("the result has shape " + Text(result.shape));
+      return;
+    }
+    for (int i = 0; i + core < result.shape.rank(); ++i) batch_.Append(result.shape[i]);
+    if (dtype_ == Dtype::kOther) Complain("expected float32 or float64");
+  }
+
+  // The operand's data and batch strides, `skip` entries in; its last `core`
+  // dimensions are the caller's business.
+  template <class T>
+  void Read(const char* name, const Array& array, int core, Operand<T>& operand,
+            int64_t skip = 0) {
+    using Entry = std::remove_const_t<T>;
+    if (!error_.empty()) return;
+    const int rank = batch_.rank();
+    if (array.dtype != dtype_) return Complain(std::string(name) + " has another dtype");
+    bool fits = array.shape.rank() == rank + core;
+    for (int i = 0; fits && i < rank; ++i) {
+      const bool one = !std::is_same_v<T, Entry> && array.shape[i] == 1;
+      fits = array.shape[i] == batch_[i] || one;
+      operand.stride.Append(array.shape[i] == 1 ? 0 : array.stride[i]);
+    }
+    if (!fits)
+      return Complain(std::string(name) + " has shape " + Text(array.shape) +
+                      ", which does not fit a batch of " + Text(batch_));
+    operand.data = static_cast<T*>(array.data) + skip;
+  }
+
+  // Checks the last dimension but `from_end`.
+  void Expect(const char* name, const Array& array, int from_end, int64_t size) {
+    if (!error_.empty()) return;
+    const int64_t found = Last(array, from_end);
+    if (found != size)
+      Complain(std::string(name) + " has " + std::to_string(found) + " entries along " +
+               "dimension -" + std::to_string(from_end + 1) + ", expected " +
+               std::to_string(size));
+  }
+
+  void Complain(const std::string& what) {
+    if (error_.empty()) error_ = std::string(operation_) + ": " + what;
+  }
+
+  static int64_t Last(const Array& array, int from_end = 0) {
+    const int at = array.shape.rank() - 1 - from_end;
+    return at < 0 ? -1 : array.shape[at];
+  }
+
+  const Dims& batch() const { return batch_; }
+  const std::string& error() const { return error_; }
+
+ private:
+  const char* operation_;
+  Dtype dtype_;
+  Dims batch_;
+  std::string error_;
+};
+
+// Whether lengths of this degree fit 63 bits, so that the plan may be made.
+bool Addressable(int64_t dimension, int64_t degree) {
+  if (dimension < 1 || degree < 0) return false;
+  int64_t size = 1, length = 0;
+  for (int64_t k = 1; k <= degree; ++k) {
+    if (__builtin_mul_overflow(size, dimension, &size) ||
+        __builtin_add_overflow(length, size, &length))
+      return false;
+    if (length > (int64_t{1} << 59)) return false;
+  }
+  return true;
+}
+
+// f(T{}) for the type of a dtype that has kernels.
+template <class F>
+std::string WithType(Dtype dtype, F&& f) {
+  switch (dtype) {
+    case Dtype::kFloat32:
+      return f(float{});
+    case Dtype::kFloat64:
+      return f(double{});
+    case Dtype::kOther:
+      break;
+  }
+  return "expected float32 or float64";
+}
+
+// Whether large signatures are worth cutting up: if there are few of them, for the sake
+// of threads and of the cache. The number of threads must not matter to the adjoint, whose
+// sums depend on the cuts; results of the others do not, and in front (prepend) one thread
+// alone is faster without.
+bool MaySplit(const Array& result, bool worthwhile) {
+  int64_t batch = 1;
+  for (int i = 0; i + 1 < result.shape.rank(); ++i) batch *= result.shape[i];
+  return batch < 16 && worthwhile;
+}
+
+// Plans are asked for again and again with the same arguments, and for a signature of
+// 155 entries making one costs more than using it.
+template <class T>
+const JoinPlan<T>& PlanFor(int64_t dimension, int64_t degree, bool prepend,
+                           bool may_split) {
+  thread_local std::unique_ptr<const JoinPlan<T>> last;
+  thread_local bool last_may_split;
+  if (!last || last->algebra().dimension() != dimension ||
+      last->algebra().degree() != degree || last->prepend() != prepend ||
+      last_may_split != may_split) {
+    last.reset();
+    last = std::make_unique<const JoinPlan<T>>(dimension, degree, prepend, may_split);
+    last_may_split = may_split;
+  }
+  return *last;
+}
+
+// Where level 1 starts in a signature of this length: 1 with the scalar term, else 0;
+// -1 if the length is no signature's.
+int64_t ScalarTerm(int64_t found, int64_t length) {
+  return found == length ? 0 : found == length + 1 ? 1 : -1;
+}
+
+// The same for an operand that may be the residual.
+template <class T>
+int64_t ScalarTermOfLower(int64_t found, const TensorAlgebra& algebra) {
+  const int64_t full = ScalarTerm(found, algebra.length());
+  if (full >= 0 || algebra.degree() == 0) return full;
+  return found == algebra.offset(algebra.degree()) ? 0 : -1;
+}
+
+template <class T>
+void Fill(const Batch& batch, const Operand<T>& operand, int64_t entries, T value) {
+  for (int64_t b = 0; b < batch.size(); ++b)
+    std::fill_n(batch.At(operand, b), entries, value);
+}
+
+template <class T>
+void RunJoin(SigJoinJob<T>& job, typename Kernels<T>::Join kernel, Threads threads) {
+  const JoinPlan<T>& plan = job.plan;
+  const int64_t n = job.batch.size(), length = plan.algebra().length();
+  const int64_t own = plan.worker_scratch();
+  auto run = [&](JoinPhase phase, int64_t items, int64_t entries) {
+    Run<T>(threads, items, entries, own, [&](int64_t begin, int64_t end, T* scratch) {
+      kernel(job, phase, begin, end, scratch);
+    });
+  };
+  if (!plan.is_split()) return run(JoinPhase::kWhole, n, length);
+  Scratch<T> shared(n * plan.shared_scratch());
+  job.shared = shared.data();
+  const int64_t head = plan.algebra().offset(plan.split() + 1);
+  run(JoinPhase::kHead, n, head);
+  run(JoinPhase::kTile, n * plan.tiles(), length / plan.tiles());
+  run(JoinPhase::kTail, n, head);
+}
+
+template <class T>
+void RunPath(const SigJob<T>& job, typename Kernels<T>::Path kernel, Threads threads) {
+  const int64_t entries =
+      job.plan.algebra().length() * std::min<int64_t>(job.points, 1 << 20);
+  Run<T>(threads, job.batch.size(), entries, job.plan.path_scratch(),
+         [&](int64_t begin, int64_t end, T* scratch) { kernel(job, begin, end, scratch); });
+}
+
+}  // namespace
+
+std::string SigJoin(const Array& sig, const Array& displacement, const Array& out,
+                    int64_t dimension, int64_t degree, bool prepend, Threads threads) {
+  if (!Addressable(dimension, degree)) return "sig_join: cannot address such a signature";
+  return WithType(out.dtype, [&](auto zero) -> std::string {
+    using T = decltype(zero);
+    const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, prepend,
+                                         MaySplit(out, !prepend || threads.n_jobs != 1));
+    Reader reader("sig_join", 1, out);
+    const int64_t scalar = ScalarTerm(Reader::Last(out), plan.algebra().length());
+    if (scalar < 0) reader.Complain("the result has no signature's length");
+    reader.Expect("sig", sig, 0, Reader::Last(out));
+    reader.Expect("displacement", displacement, 0, dimension);
+    Batch batch(reader.batch());
+    SigJoinJob<T> job(plan, batch, scalar == 1);
+    reader.Read("sig", sig, 1, job.sig, scalar);
+    reader.Read("displacement", displacement, 1, job.displacement);
+    reader.Read("out", out, 1, job.out, scalar);
+    if (!reader.error().empty()) return reader.error();
+    batch.Collapse({&job.sig.stride, &job.displacement.stride, &job.out.stride});
+    if (degree == 0) {
+      if (job.scalar_term) {
+        job.out.data -= 1;
+        Fill(batch, job.out, 1, T(1));
+      }
+      return "";
+    }
+    RunJoin(job, KernelsFor<T>(ChosenKernels()).sig_join, threads);
+    return "";
+  });
+}
+
+std::string SigJoinJvp(const Array& sig, const Array& displacement, const Array& t_sig,
+                       const Array& t_displacement, const Array& t_out, int64_t dimension,
+                       int64_t degree, bool prepend, Threads threads) {
+  if (!Addressable(dimension, degree))
+    return "sig_join_jvp: cannot address such a signature";
+  return WithType(t_out.dtype, [&](auto zero) -> std::string {
+    using T = decltype(zero);
+    const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, prepend,
+                                         MaySplit(t_out, !prepend || threads.n_jobs != 1));
+    Reader reader("sig_join_jvp", 1, t_out);
+    const int64_t scalar = ScalarTerm(Reader::Last(t_out), plan.algebra().length());
+    if (scalar < 0) reader.Complain("the result has no signature's length");
+    const int64_t skip = ScalarTermOfLower<T>(Reader::Last(sig), plan.algebra());
+    if (skip < 0) reader.Complain("sig has no signature's length");
+    reader.Expect("t_sig", t_sig, 0, Reader::Last(t_out));
+    reader.Expect("displacement", displacement, 0, dimension);
+    reader.Expect("t_displacement", t_displacement, 0, dimension);
+    Batch batch(reader.batch());
+    SigJoinJob<T> job(plan, batch, scalar == 1);
+    reader.Read("sig", sig, 1, job.sig, skip);
+    reader.Read("displacement", displacement, 1, job.displacement);
+    reader.Read("t_sig", t_sig, 1, job.t_sig, scalar);
+    reader.Read("t_displacement", t_displacement, 1, job.t_displacement);
+    reader.Read("t_out", t_out, 1, job.t_out, scalar);
+    if (!reader.error().empty()) return reader.error();
+    batch.Collapse({&job.sig.stride, &job.displacement.stride, &job.t_sig.stride,
+                    &job.t_displacement.stride, &job.t_out.stride});
+    if (degree == 0) {
+      if (job.scalar_term) {
+        job.t_out.data -= 1;
+        Fill(batch, job.t_out, 1, T(0));
+      }
+      return "";
+    }
+    RunJoin(job, KernelsFor<T>(ChosenKernels()).sig_join_jvp, threads);
+    return "";
+  });
+}
+
+std::string SigJoinBackprop(const Array& ct_out, const Array& sig,
+                            const Array& displacement, const Array& ct_sig,
+                            const Array& ct_displacement, int64_t dimension, int64_t degree,
+                            bool prepend, Threads threads) {
+  if (!Addressable(dimension, degree))
+    return "sig_join_backprop: cannot address such a signature";
+  return WithType(ct_sig.dtype, [&](auto zero) -> std::string {
+    using T = decltype(zero);
+    const JoinPlan<T>& plan =
+        PlanFor<T>(dimension, degree, prepend, MaySplit(ct_sig, true));
+    Reader reader("sig_join_backprop", 1, ct_sig);
+    const int64_t scalar = ScalarTerm(Reader::Last(ct_sig), plan.algebra().length());
+    if (scalar < 0) reader.Complain("the result has no signature's length");
+    const int64_t skip = ScalarTermOfLower<T>(Reader::Last(sig), plan.algebra());
+    if (skip < 0) reader.Complain("sig has no signature's length");
+    reader.Expect("d_out", ct_out, 0, Reader::Last(ct_sig));
+    reader.Expect("displacement", displacement, 0, dimension);
+    reader.Expect("d_displacement", ct_displacement, 0, dimension);
+    Batch batch(reader.batch());
+    SigJoinJob<T> job(plan, batch, scalar == 1);
+    reader.Read("d_out", ct_out, 1, job.ct_out, scalar);
+    reader.Read("sig", sig, 1, job.sig, skip);
+    reader.Read("displacement", displacement, 1, job.displacement);
+    reader.Read("d_sig", ct_sig, 1, job.ct_sig, scalar);
+    reader.Read("d_displacement", ct_displacement, 1, job.ct_displacement);
+    if (!reader.error().empty()) return reader.error();
+    batch.Collapse({&job.ct_out.stride, &job.sig.stride, &job.displacement.stride,
+                    &job.ct_sig.stride, &job.ct_displacement.stride});
+    if (degree == 0) {
+      Fill(batch, job.ct_displacement, dimension, T(0));
+      if (job.scalar_term) {
+        job.ct_sig.data -= 1;
+        Fill(batch, job.ct_sig, 1, T(0));
+      }
+      return "";
+    }
+    RunJoin(job, KernelsFor<T>(ChosenKernels()).sig_join_backprop, threads);
+    return "";
+  });
+}
+
+std::string Sig(const Array& path, const Array& out, int64_t degree, Threads threads) {
+  const int64_t dimension = Reader::Last(path), points = Reader::Last(path, 1);
+  if (!Addressable(dimension, degree)) return "sig: cannot address such a signature";
+  return WithType(out.dtype, [&](auto zero) -> std::string {
+    using T = decltype(zero);
+    const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, false, false);
+    Reader reader("sig", 1, out);
+    const int64_t scalar = ScalarTerm(Reader::Last(out), plan.algebra().length());
+    if (scalar < 0) reader.Complain("the result has no signature's length");
+    if (points < 1) reader.Complain("path has no points");
+    Batch batch(reader.batch());
+    SigJob<T> job(plan, batch, scalar == 1, points);
+    reader.Read("path", path, 2, job.path);
+    reader.Read("out", out, 1, job.out, scalar);
+    if (!reader.error().empty()) return reader.error();
+    job.point_stride = path.stride[path.stride.rank() - 2];
+    batch.Collapse({&job.path.stride, &job.out.stride});
+    if (degree == 0) {
+      if (job.scalar_term) {
+        job.out.data -= 1;
+        Fill(batch, job.out, 1, T(1));
+      }
+      return "";
+    }
+    RunPath(job, KernelsFor<T>(ChosenKernels()).sig, threads);
+    return "";
+  });
+}
+
+std::string SigJvp(const Array& path, const Array& t_path, const Array& t_out,
+                   int64_t degree, Threads threads) {
+  const int64_t dimension = Reader::Last(path), points = Reader::Last(path, 1);
+  if (!Addressable(dimension, degree)) return "sig_jvp: cannot address such a signature";
+  return WithType(t_out.dtype, [&](auto zero) -> std::string {
+    using T = decltype(zero);
+    const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, false, false);
+    Reader reader("sig_jvp", 1, t_out);
+    const int64_t scalar = ScalarTerm(Reader::Last(t_out), plan.algebra().length());
+    if (scalar < 0) reader.Complain("the result has no signature's length");
+    if (points < 1) reader.Complain("path has no points");
+    reader.Expect("t_path", t_path, 0, dimension);
+    reader.Expect("t_path", t_path, 1, points);
+    Batch batch(reader.batch());
+    SigJob<T> job(plan, batch, scalar == 1, points);
+    reader.Read("path", path, 2, job.path);
+    reader.Read("t_path", t_path, 2, job.t_path);
+    reader.Read("t_out", t_out, 1, job.t_out, scalar);
+    if (!reader.error().empty()) return reader.error();
+    job.point_stride = path.stride[path.stride.rank() - 2];
+    job.t_point_stride = t_path.stride[t_path.stride.rank() - 2];
+    batch.Collapse({&job.path.stride, &job.t_path.stride, &job.t_out.stride});
+    if (degree == 0) {
+      if (job.scalar_term) {
+        job.t_out.data -= 1;
+        Fill(batch, job.t_out, 1, T(0));
+      }
+      return "";
+    }
+    RunPath(job, KernelsFor<T>(ChosenKernels()).sig_jvp, threads);
+    return "";
+  });
+}
+
+std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out,
+                        const Array& ct_path, int64_t degree, Threads threads) {
+  const int64_t dimension = Reader::Last(path), points = Reader::Last(path, 1);
+  if (!Addressable(dimension, degree))
+    return "sig_backprop: cannot address such a signature";
+  return WithType(ct_path.dtype, [&](auto zero) -> std::string {
+    using T = decltype(zero);
+    const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, false, false);
+    Reader reader("sig_backprop", 2, ct_path);
+    const int64_t scalar = ScalarTerm(Reader::Last(ct_out), plan.algebra().length());
+    if (scalar < 0) reader.Complain("sig_derivs has no signature's length");
+    const int64_t skip = ScalarTermOfLower<T>(Reader::Last(sig), plan.algebra());
+    if (skip < 0) reader.Complain("sig has no signature's length");
+    if (points < 1) reader.Complain("path has no points");
+    reader.Expect("d_path", ct_path, 0, dimension);
+    reader.Expect("d_path", ct_path, 1, points);
+    Batch batch(reader.batch());
+    SigJob<T> job(plan, batch, scalar == 1, points);
+    reader.Read("path", path, 2, job.path);
+    reader.Read("sig", sig, 1, job.sig, skip);
+    reader.Read("sig_derivs", ct_out, 1, job.ct_out, scalar);
+    reader.Read("d_path", ct_path, 2, job.ct_path);
+    if (!reader.error().empty()) return reader.error();
+    job.point_stride = path.stride[path.stride.rank() - 2];
+    batch.Collapse(
+        {&job.path.stride, &job.sig.stride, &job.ct_out.stride, &job.ct_path.stride});
+    if (degree == 0) {
+      Fill(batch, job.ct_path, points * dimension, T(0));
+      return "";
+    }
+    RunPath(job, KernelsFor<T>(ChosenKernels()).sig_backprop, threads);
+    return "";
+  });
+}
+
+}  // namespace jax_siglib

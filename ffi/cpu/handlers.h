@@ -1,0 +1,19 @@
+// XLA custom calls, one for each operation on the CPU.
+#ifndef JAX_SIGLIB_CPU_HANDLERS_H_
+#define JAX_SIGLIB_CPU_HANDLERS_H_
+
+#include <xla/ffi/api/c_api.h>
+
+// f(name) for every operation: the handler is name##Handler, its target
+// jax_siglib_<operation>_v1.
+#define JAX_SIGLIB_FOR_EACH_OPERATION(f)                                         \
+  f(SigJoin, "sig_join") f(SigJoinJvp, "sig_join_jvp")                           \
+      f(SigJoinBackprop, "sig_join_backprop") f(Sig, "sig") f(SigJvp, "sig_jvp") \
+          f(SigBackprop, "sig_backprop")
+
+#define JAX_SIGLIB_DECLARE(name, operation) \
+  extern "C" XLA_FFI_Error* name##Handler(XLA_FFI_CallFrame* call_frame);
+JAX_SIGLIB_FOR_EACH_OPERATION(JAX_SIGLIB_DECLARE)
+#undef JAX_SIGLIB_DECLARE
+
+#endif  // JAX_SIGLIB_CPU_HANDLERS_H_

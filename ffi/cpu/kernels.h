@@ -1,0 +1,91 @@
+// What a call asks of the kernels, and the table of kernels of one instruction set.
+#ifndef JAX_SIGLIB_CPU_KERNELS_H_
+#define JAX_SIGLIB_CPU_KERNELS_H_
+
+#include <cstdint>
+
+#include "batch.h"
+#include "join_plan.h"
+
+namespace jax_siglib {
+
+// Operands of sig_join, sig_join_jvp and sig_join_backprop; those that a call does not
+// have are empty. Pointers are to level 1; where scalar_term, an output has room for
+// it right in front.
+template <class T>
+struct SigJoinJob {
+  SigJoinJob(const JoinPlan<T>& plan, const Batch& batch, bool scalar_term)
+      : plan(plan), batch(batch), scalar_term(scalar_term) {}
+
+  const JoinPlan<T>& plan;
+  const Batch& batch;
+  bool scalar_term;
+  Operand<const T> sig, displacement, t_sig, t_displacement, ct_out;
+  Operand<T> out, t_out, ct_sig, ct_displacement;
+  T* shared = nullptr;  // plan.shared_scratch() entries for each element of the batch
+};
+
+// The parts of a call that may run in parallel. Small signatures are kWhole (items:
+// the batch); large ones go through kHead (the batch), kTile (batch x tiles) and
+// kTail (the batch), each after the one before.
+enum class JoinPhase { kWhole, kHead, kTile, kTail };
+
+// Operands of sig, sig_jvp and sig_backprop. sig here is the residual, levels < N.
+template <class T>
+struct SigJob {
+  SigJob(const JoinPlan<T>& plan, const Batch& batch, bool scalar_term, int64_t points)
+      : plan(plan), batch(batch), scalar_term(scalar_term), points(points) {}
+
+  const JoinPlan<T>& plan;  // appending
+  const Batch& batch;
+  bool scalar_term;
+  int64_t points;
+  int64_t point_stride = 0, t_point_stride = 0;  // entries between points of a path
+  Operand<const T> path, t_path, sig, ct_out;
+  Operand<T> out, t_out, ct_path;
+};
+
+template <class T>
+struct Kernels {
+  // Items begin..end of a phase, with plan.worker_scratch() entries.
+  using Join = void (*)(const SigJoinJob<T>&, JoinPhase, int64_t begin, int64_t end,
+                        T* scratch);
+  Join sig_join, sig_join_jvp, sig_join_backprop;
+  // Elements begin..end of the batch, with plan.path_scratch() entries.
+  using Path = void (*)(const SigJob<T>&, int64_t begin, int64_t end, T* scratch);
+  Path sig, sig_jvp, sig_backprop;
+};
+
+struct KernelTable {
+  const char* name;
+  Kernels<float> f32;
+  Kernels<double> f64;
+};
+
+// Defined by kernels.cc, once per instruction set.
+namespace baseline {
+extern const KernelTable kKernels;
+}
+#if defined(__x86_64__)
+namespace avx2 {
+extern const KernelTable kKernels;
+}
+namespace avx512 {
+extern const KernelTable kKernels;
+}
+#endif
+
+template <class T>
+const Kernels<T>& KernelsFor(const KernelTable& table);
+template <>
+inline const Kernels<float>& KernelsFor<float>(const KernelTable& table) {
+  return table.f32;
+}
+template <>
+inline const Kernels<double>& KernelsFor<double>(const KernelTable& table) {
+  return table.f64;
+}
+
+}  // namespace jax_siglib
+
+#endif  // JAX_SIGLIB_CPU_KERNELS_H_

@@ -1,0 +1,29 @@
+"""Truncated path signatures in JAX, with handwritten C++ kernels behind ``jax.ffi``.
+
+Every function takes JAX arrays, numpy arrays or torch CPU tensors and answers in kind. On JAX
+arrays it composes with ``jit``, ``grad``, ``vmap`` and ``scan``; on numpy and torch it goes
+straight to the kernel. ``python -m jax_siglib`` (or ``jax-siglib``) reports what is installed and
+checks it.
+"""
+
+from importlib import metadata as _metadata
+
+from jax_siglib._linear_sig import linear_sig
+from jax_siglib._sig import sig, sig_backprop
+from jax_siglib._sig_join import sig_join, sig_join_backprop
+from jax_siglib._tensor_algebra import sig_length
+
+try:
+    __version__ = _metadata.version("jax_siglib")
+except _metadata.PackageNotFoundError:  # run from a build tree that pip never saw
+    __version__ = "0+unknown"
+
+__all__ = [
+    "__version__",
+    "linear_sig",
+    "sig",
+    "sig_backprop",
+    "sig_join",
+    "sig_join_backprop",
+    "sig_length",
+]

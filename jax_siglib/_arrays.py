@@ -1,0 +1,152 @@
+"""numpy, torch or JAX in, the same out. The only file that knows torch, or the memory of an array.
+
+Explicit calls on numpy and torch go straight to the kernel: results are allocated in the caller's
+framework and filled in C++, operands are read where they lie. JAX arrays never pass through here;
+for them the operation is a JAX primitive.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+__all__ = ["call", "check_dtypes", "shapes_of", "take", "zeros_like_batch"]
+
+Framework = Literal["numpy", "torch", "jax"]
+
+_DTYPES = ("float32", "float64")
+_WANTED = "a numpy array, a torch CPU tensor or a JAX array"
+
+
+def take(**arrays: Any) -> tuple[Framework, tuple[Any, ...]]:
+    """Tell the framework of an operation's arrays; refuse arrays that no kernel can take.
+
+    Args:
+        **arrays: The arrays under the names they have for the caller.
+
+    Returns:
+        The framework, and the arrays as that framework's own plain type. numpy arrays beside JAX
+        arrays count as JAX, but are not converted yet, for conversion may change their dtype.
+
+    Raises:
+        TypeError: If frameworks or dtypes are mixed, or one is not served.
+        ValueError: If a torch tensor would need the call recorded by autograd.
+    """
+    torch = sys.modules.get("torch")  # whoever has a tensor has imported it
+    frameworks: dict[str, Framework] = {}
+    taken: dict[str, Any] = {}
+    for name, array in arrays.items():
+        if torch is not None and isinstance(array, torch.Tensor):
+            frameworks[name] = "torch"
+            array = _plain_tensor(torch, name, array)
+        elif isinstance(array, jax.Array):
+            frameworks[name] = "jax"
+        elif isinstance(array, np.ma.MaskedArray):
+            raise TypeError(f"{name} must be {_WANTED}, with no mask; got a numpy MaskedArray")
+        elif isinstance(array, (np.ndarray, np.generic)):
+            frameworks[name] = "numpy"
+            array = np.asarray(array)
+        else:
+            raise TypeError(f"{name} must be {_WANTED}; got {type(array).__name__}")
+        taken[name] = array
+    found = set(frameworks.values())
+    if "torch" in found and len(found) > 1:
+        listed = ", ".join(f"{name} from {kind}" for name, kind in frameworks.items())
+        raise TypeError(
+            "torch tensors cannot stand beside arrays of another framework: all arrays must be"
+            f" torch tensors or none; got {listed}"
+        )
+    check_dtypes(**taken)
+    framework: Framework = "jax" if "jax" in found else found.pop()
+    return framework, tuple(taken.values())
+
+
+def check_dtypes(**arrays: Any) -> None:
+    """Refuse dtypes without a kernel, and mixed ones: nothing is converted silently."""
+    first, wanted = "", ""
+    for name, array in arrays.items():
+        dtype = _dtype_name(array)
+        if dtype not in _DTYPES:
+            raise TypeError(f"{name} must have dtype {' or '.join(_DTYPES)}; got {dtype}")
+        if not first:
+            first, wanted = name, dtype
+        elif dtype != wanted:
+            raise TypeError(f"{name} must have the dtype of {first}, {wanted}; got {dtype}")
+
+
+def call(
+    kernel: Callable[..., None],
+    arrays: Sequence[Any],
+    static: Sequence[Any],
+    shapes: Sequence[tuple[int, ...]],
+) -> tuple[Any, ...]:
+    """Run a kernel on numpy arrays or torch tensors.
+
+    Args:
+        kernel: Function of the compiled module: operands, statics and results in this order.
+        arrays: The operands, as ``take`` returned them, their shapes checked.
+        static: The remaining arguments.
+        shapes: Shapes of the results.
+
+    Returns:
+        The results: new, contiguous, of the framework and dtype of the operands.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or isinstance(arrays[0], np.ndarray):
+        outs: tuple[Any, ...] = tuple(np.empty(shape, arrays[0].dtype) for shape in shapes)
+        kernel(*map(_packed, arrays), *static, *outs)
+        return outs
+    # numpy views of the same memory: those reach the kernel sooner than torch's own DLPack.
+    outs = tuple(torch.empty(shape, dtype=arrays[0].dtype, device="cpu") for shape in shapes)
+    kernel(*(_packed(x.numpy()) for x in arrays), *static, *(out.numpy() for out in outs))
+    return outs
+
+
+def shapes_of(arrays: Sequence[Any]) -> list[tuple[int, ...]]:
+    """Shapes as tuples, which torch's are not quite."""
+    return [tuple(x.shape) for x in arrays]
+
+
+def zeros_like_batch(like: Any, length: int) -> Any:
+    """A zero vector for each member of the batch of ``like``, all in the memory of one."""
+    if isinstance(like, np.ndarray):
+        return np.broadcast_to(np.zeros(length, like.dtype), (*like.shape[:-1], length))
+    torch = sys.modules["torch"]
+    return torch.zeros(length, dtype=like.dtype, device="cpu").expand(*like.shape[:-1], length)
+
+
+def _plain_tensor(torch: Any, name: str, tensor: Any) -> Any:
+    if not tensor.is_cpu or tensor.layout is not torch.strided:
+        raise TypeError(
+            f"{name} must be a dense torch tensor on the CPU; got one on device"
+            f" {tensor.device} with layout {tensor.layout}. Move it with .cpu(), or .to_dense()"
+        )
+    if tensor.is_neg():  # its sign may be a mark on the tensor, not in its memory
+        tensor = tensor.resolve_neg()
+    if not tensor.requires_grad:
+        return tensor
+    if torch.is_grad_enabled():
+        raise ValueError(
+            f"{name} requires grad, but torch's autograd does not see through this call and would"
+            " lose the gradient. Pass a tensor without it, as by .detach(); to differentiate, make"
+            " the call inside a torch.autograd.Function whose backward calls the matching"
+            " ..._backprop function of jax_siglib"
+        )
+    # autograd.Function.forward runs with gradients off on tensors that still carry the mark.
+    return tensor.detach()
+
+
+def _dtype_name(array: Any) -> str:
+    """Name of a dtype, byte order included; torch's are called as numpy's."""
+    dtype = array.dtype
+    if isinstance(dtype, np.dtype) and not dtype.isnative:
+        return f"{dtype.name} of foreign byte order ({dtype.str})"
+    return str(dtype).removeprefix("torch.")
+
+
+def _packed(array: Any) -> Any:
+    """Kernels ask for whole elements at their natural addresses, side by side on the last axis."""
+    side_by_side = array.shape[-1] < 2 or array.strides[-1] == array.itemsize
+    return array if side_by_side and array.flags.aligned else np.array(array, order="C")

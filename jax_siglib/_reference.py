@@ -1,0 +1,220 @@
+"""Every operation in plain ``jax.numpy``: the definition that kernels and derivatives are held to.
+
+The same code is what runs on platforms without a kernel. Operands and results are those of the
+kernels, broadcasting included: leading axes of size 1 stretch, results have the full leading shape.
+
+**The recurrence.** Appending a straight segment v to a path multiplies its signature S by
+exp(v) = 1 + v + v⊗v/2! + ... from the right (Chen's identity). Level n of the product is
+
+    S_n + S_{n-1}⊗v/1! + S_{n-2}⊗v⊗v/2! + ... + v⊗...⊗v/n!
+
+Neighbouring terms share a factor v, and factoring it out as often as possible nests the sum as
+Horner's scheme nests a polynomial; k! is then split over the nesting depths:
+
+    B_0 = 1,    B_k = S_k + B_{k-1} ⊗ v / (n-k+1)   for k = 1..n,    out_n = B_n
+
+so no power of v is ever formed. It is the fused multiply-exponentiate of Kidger & Lyons,
+"Signatory" (ICLR 2021); Reizenstein & Graham, "iisignature" (ACM TOMS 2020) describe the product of
+which it is the factored form. Prepending multiplies from the left: every ``B ⊗ v`` becomes
+``v ⊗ B``, and nothing else changes.
+
+**Tangent.** The rule of products, step by step:  tB_0 = 0,
+tB_k = tS_k + (tB_{k-1} ⊗ v + B_{k-1} ⊗ tv) / (n-k+1).
+
+**Cotangent.** Each chain backwards. Let x be the cotangent of B_k, so x = ct_out_n at k = n. The
+step above hands  x  to S_k,  <B_{k-1}, x>/(n-k+1)  to v  and  <x, v>/(n-k+1)  to B_{k-1}; the last
+of these is the x of the next step. S_N occurs in no product, hence no derivative asks for it:
+tangent and cotangent take ``sig_lower``, levels 1..N-1 without the scalar term.
+
+The scalar term is the constant 1 of every signature, not a variable: its value on input is ignored,
+the result holds 1 there, tangents and cotangents hold 0.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jax_siglib import _tensor_algebra as ta
+
+__all__ = ["sig", "sig_backprop", "sig_join", "sig_join_backprop", "sig_join_jvp", "sig_jvp"]
+
+Array = jax.Array
+
+
+def sig_join(
+    sig: Array, displacement: Array, *, dimension: int, degree: int, prepend: bool
+) -> Array:
+    """Signature with one straight segment appended, or prepended."""
+    levels, scalar_term = _levels(sig, dimension, degree)
+    lead = jnp.broadcast_shapes(sig.shape[:-1], displacement.shape[:-1])
+    out = [
+        levels[n - 1] + _outer(_chain(levels, displacement, n, prepend)[-1], displacement, prepend)
+        for n in range(1, degree + 1)
+    ]
+    return _join_levels(out, lead, displacement, scalar_term, scalar=1)
+
+
+def sig_join_jvp(
+    sig_lower: Array,
+    displacement: Array,
+    t_sig: Array,
+    t_displacement: Array,
+    *,
+    dimension: int,
+    degree: int,
+    prepend: bool,
+) -> Array:
+    """Tangent of ``sig_join``, linear in ``t_sig`` and ``t_displacement``."""
+    levels, _ = _levels(sig_lower, dimension, max(degree - 1, 0))
+    t_levels, scalar_term = _levels(t_sig, dimension, degree)
+    operands = (sig_lower, displacement, t_sig, t_displacement)
+    lead = jnp.broadcast_shapes(*(x.shape[:-1] for x in operands))
+    t_out = []
+    for n in range(1, degree + 1):
+        chain = _chain(levels, displacement, n, prepend)
+        t_b = jnp.zeros_like(t_displacement[..., :1])
+        for k in range(1, n + 1):
+            t_product = _outer(t_b, displacement, prepend)
+            t_product += _outer(chain[k - 1], t_displacement, prepend)
+            t_b = t_levels[k - 1] + t_product / (n - k + 1)
+        t_out.append(t_b)
+    return _join_levels(t_out, lead, t_displacement, scalar_term, scalar=0)
+
+
+def sig_join_backprop(
+    ct_out: Array,
+    sig_lower: Array,
+    displacement: Array,
+    *,
+    dimension: int,
+    degree: int,
+    prepend: bool,
+) -> tuple[Array, Array]:
+    """Cotangents of ``sig`` and ``displacement`` from the cotangent of ``sig_join``'s result."""
+    levels, _ = _levels(sig_lower, dimension, max(degree - 1, 0))
+    ct_levels, scalar_term = _levels(ct_out, dimension, degree)
+    lead = jnp.broadcast_shapes(*(x.shape[:-1] for x in (ct_out, sig_lower, displacement)))
+    ct_sig = list(ct_levels)  # what the step k = n of each chain leaves there
+    ct_displacement = jnp.broadcast_to(jnp.zeros_like(displacement), (*lead, dimension))
+    for n in range(1, degree + 1):
+        chain = _chain(levels, displacement, n, prepend)
+        x = ct_levels[n - 1]
+        for k in range(n, 0, -1):
+            if k < n:
+                ct_sig[k - 1] = ct_sig[k - 1] + x
+            rows = _as_matrix(x, dimension, prepend)
+            along_b, along_v = (-1, -2) if prepend else (-2, -1)
+            b, v = jnp.expand_dims(chain[k - 1], along_v), jnp.expand_dims(displacement, along_b)
+            ct_displacement = ct_displacement + jnp.sum(b * rows, along_b) / (n - k + 1)
+            x = jnp.sum(rows * v, along_v) / (n - k + 1)
+    return _join_levels(ct_sig, lead, ct_out, scalar_term, scalar=0), ct_displacement
+
+
+def sig(path: Array, *, degree: int, scalar_term: bool) -> Array:
+    """Signature of piecewise linear paths (..., T, d): the fold of ``sig_join`` over the steps."""
+    dimension = path.shape[-1]
+    length = ta.layout_lengths(dimension, degree)[scalar_term]
+    unit = jnp.zeros_like(path[..., 0, :1]) + jnp.zeros(length, path.dtype)
+    if scalar_term:
+        unit = unit.at[..., 0].set(1)
+
+    def step(running: Array, displacement: Array) -> tuple[Array, None]:
+        joined = sig_join(running, displacement, dimension=dimension, degree=degree, prepend=False)
+        return joined, None
+
+    return jax.lax.scan(step, unit, _increments(path))[0]
+
+
+def sig_jvp(path: Array, t_path: Array, *, degree: int, scalar_term: bool) -> Array:
+    """Tangent of ``sig``: the tangents of the joins, carried along with the levels below N."""
+    dimension = path.shape[-1]
+    length = ta.layout_lengths(dimension, degree)[scalar_term]
+    lead = jnp.broadcast_shapes(path.shape[:-2], t_path.shape[:-2])
+    path, t_path = (jnp.broadcast_to(x, lead + x.shape[-2:]) for x in (path, t_path))
+    zero = jnp.zeros_like(path[..., 0, :1] + t_path[..., 0, :1])
+    static: dict[str, Any] = {"dimension": dimension, "prepend": False}
+
+    def step(carry: tuple[Array, Array], steps: tuple[Array, Array]) -> tuple:
+        (lower, t_sig), (displacement, t_displacement) = carry, steps
+        t_sig = sig_join_jvp(lower, displacement, t_sig, t_displacement, degree=degree, **static)
+        lower = sig_join(lower, displacement, degree=max(degree - 1, 0), **static)
+        return (lower, t_sig), None
+
+    unit = zero + jnp.zeros(ta.lower_length(dimension, degree), path.dtype)
+    carry = unit, zero + jnp.zeros(length, path.dtype)
+    return jax.lax.scan(step, carry, (_increments(path), _increments(t_path)))[0][1]
+
+
+def sig_backprop(
+    path: Array, sig_lower: Array, ct_out: Array, *, degree: int, scalar_term: bool
+) -> Array:
+    """Cotangent of ``path``, with no prefix signature stored.
+
+    The joins are undone from the last to the first: a segment appended is removed by appending its
+    negative, so the prefix signatures come back one after another from the final one, and the
+    cotangent of the running signature travels with them. Every point but the outer two ends one
+    segment and starts another, hence gets the difference of their cotangents.
+    """
+    del scalar_term  # plain from the length of ct_out
+    dimension = path.shape[-1]
+    lead = jnp.broadcast_shapes(path.shape[:-2], sig_lower.shape[:-1], ct_out.shape[:-1])
+    path = jnp.broadcast_to(path, lead + path.shape[-2:])
+    sig_lower, ct_out = (jnp.broadcast_to(x, lead + x.shape[-1:]) for x in (sig_lower, ct_out))
+    static: dict[str, Any] = {"dimension": dimension, "prepend": False}
+
+    def step(carry: tuple[Array, Array], displacement: Array) -> tuple:
+        ct_sig, lower = carry
+        lower = sig_join(lower, -displacement, degree=max(degree - 1, 0), **static)
+        ct_sig, ct = sig_join_backprop(ct_sig, lower, displacement, degree=degree, **static)
+        return (ct_sig, lower), ct
+
+    carry = ct_out, sig_lower
+    ct_steps: Array = jax.lax.scan(step, carry, _increments(path), reverse=True)[1]
+    ct_steps = jnp.pad(ct_steps, [(1, 1)] + [(0, 0)] * (path.ndim - 1))
+    return jnp.moveaxis(ct_steps[:-1] - ct_steps[1:], 0, -2)
+
+
+def _levels(flat: Array, dimension: int, degree: int) -> tuple[list[Array], bool]:
+    """Levels 1..degree, and whether a scalar term stood in front of them."""
+    scalar_term = ta.has_scalar_term(flat.shape[-1], dimension, degree)
+    slices = ta.level_slices(dimension, degree, scalar_term=scalar_term)
+    return [flat[..., s] for s in slices], scalar_term
+
+
+def _join_levels(
+    levels: list[Array], lead: tuple[int, ...], like: Array, scalar_term: bool, scalar: int
+) -> Array:
+    """Levels back in one array. Constants come out of ``like``, to vary over its mesh axes."""
+    if scalar_term:
+        levels = [jnp.full_like(like[..., :1], scalar), *levels]
+    if not levels:
+        levels = [jnp.zeros_like(like[..., :0])]
+    return jnp.concatenate([jnp.broadcast_to(x, lead + x.shape[-1:]) for x in levels], -1)
+
+
+def _chain(levels: list[Array], displacement: Array, n: int, prepend: bool) -> list[Array]:
+    """B_0, ..., B_{n-1} of level n; see the top of this file."""
+    chain = [jnp.ones_like(displacement[..., :1])]
+    for k in range(1, n):
+        product = _outer(chain[-1], displacement / (n - k + 1), prepend)
+        chain.append(levels[k - 1] + product)
+    return chain
+
+
+def _outer(tensor: Array, vector: Array, prepend: bool) -> Array:
+    """Product tensor ⊗ vector, or vector ⊗ tensor, flat."""
+    left, right = (vector, tensor) if prepend else (tensor, vector)
+    product = left[..., :, None] * right[..., None, :]
+    return product.reshape(*product.shape[:-2], tensor.shape[-1] * vector.shape[-1])
+
+
+def _as_matrix(flat: Array, dimension: int, prepend: bool) -> Array:
+    """A level with the letter that the displacement went to on an axis of its own."""
+    rest = flat.shape[-1] // dimension
+    return flat.reshape(*flat.shape[:-1], *((dimension, rest) if prepend else (rest, dimension)))
+
+
+def _increments(path: Array) -> Array:
+    """Displacements of the segments, time in front."""
+    return jnp.moveaxis(path[..., 1:, :] - path[..., :-1, :], -2, 0)

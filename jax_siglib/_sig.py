@@ -1,0 +1,240 @@
+"""Signatures of whole paths, and the derivatives of that."""
+
+import functools
+from typing import Any, TypeVar
+
+import jax
+
+from jax_siglib import _arrays, _checks, _reference
+from jax_siglib import _tensor_algebra as ta
+from jax_siglib._native import ext
+from jax_siglib._primitive import Kernel, operation, vary
+
+__all__ = ["sig", "sig_backprop", "sig_jvp"]
+
+Array = TypeVar("Array", bound=Any)
+Shape = tuple[int, ...]
+
+
+def _length(path: Shape, degree: int, scalar_term: bool) -> int:
+    return ta.layout_lengths(path[-1], degree)[scalar_term]
+
+
+def _only_path(path: Any, *_signature: Any, **_params: Any) -> tuple[Any]:
+    return (path,)
+
+
+def _path_and_lower(path: Any, **params: Any) -> tuple[Any, Any]:
+    """What the backward pass starts from; a signature of lower degree has just these levels."""
+    params |= {"degree": max(params["degree"] - 1, 0), "scalar_term": False}
+    return path, OPERATION.forward.bind(path, **params)[0]
+
+
+OPERATION = operation(
+    "sig",
+    forward=Kernel(
+        _reference.sig,
+        "jax_siglib_sig_v1",
+        ranks=(2,),
+        results=lambda path, degree, scalar_term, **_: [(_length(path, degree, scalar_term),)],
+    ),
+    tangent=Kernel(
+        _reference.sig_jvp,
+        "jax_siglib_sig_jvp_v1",
+        ranks=(2, 2),
+        results=lambda path, t_path, degree, scalar_term, **_: [
+            (_length(path, degree, scalar_term),)
+        ],
+        linear=(1,),
+    ),
+    backprop=Kernel(
+        _reference.sig_backprop,
+        "jax_siglib_sig_backprop_v1",
+        ranks=(2, 1, 1),
+        results=lambda path, sig_lower, ct_out, **_: [path],
+        linear=(2,),
+    ),
+    attributes=("degree", "n_jobs"),  # scalar_term: the kernels know it from the length
+    tangent_base=_only_path,
+    backprop_base=_path_and_lower,
+    tangent_base_back=_only_path,
+)
+
+
+def sig(path: Array, degree: int, *, scalar_term: bool = False, n_jobs: int = 1) -> Array:
+    r"""Truncated signature of piecewise linear paths.
+
+    By Chen's identity the signature of a path is the product of those of its segments,
+    :math:`\exp(v_1) \otimes \cdots \otimes \exp(v_{T-1})`; it is evaluated as the fold of
+    ``sig_join`` over the segments (Reizenstein & Graham, "iisignature", ACM TOMS 2020; Kidger &
+    Lyons, "Signatory", ICLR 2021).
+
+    Args:
+        path: The points of the paths, shape (..., T, d) with T and d at least 1; a single point has
+            the signature of a path that does not move. float32 or float64; a JAX array, a numpy
+            array or a torch CPU tensor.
+        degree: Truncation degree N, at least 0.
+        scalar_term: Whether the result begins with level 0, the constant 1.
+        n_jobs: Threads: 1 is serial, -1 all there are, below -1 all but ``-1 - n_jobs``.
+
+    Returns:
+        The signatures, shape (..., L) with L the ``sig_length``; dtype and framework of ``path``.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If ``path`` has no point, no coordinate or no time axis, a number is out of
+            range, or a torch tensor would need this call recorded by autograd.
+
+    Example:
+        >>> import numpy as np
+        >>> import jax_siglib
+        >>> corner = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
+        >>> jax_siglib.sig(corner, 2)
+        array([1. , 1. , 0.5, 1. , 0. , 0.5])
+    """
+    degree = _checks.integer("degree", degree, at_least=0)
+    scalar_term = _checks.flag("scalar_term", scalar_term)
+    n_jobs = _checks.jobs(n_jobs)
+    if isinstance(path, jax.Array):
+        return _jax_sig(path, degree, scalar_term, n_jobs)
+    _, arrays = _arrays.take(path=path)
+    (path_shape,) = _arrays.shapes_of(arrays)
+    shape = (*path_shape[:-2], _check_path(path_shape, degree)[scalar_term])
+    return _arrays.call(ext.sig, arrays, (degree, n_jobs), [shape])[0]
+
+
+def sig_backprop(
+    path: Array, sig: Array, sig_derivs: Array, degree: int, *, n_jobs: int = 1
+) -> Array:
+    """Derivative of a scalar F of ``sig``'s result with respect to the path.
+
+    The segments are taken off the signature one by one from the end, so memory does not grow with
+    the length of the path, and each is given back its share by the backward pass of ``sig_join``
+    (Reizenstein & Graham, "iisignature", ACM TOMS 2020, and Kidger & Lyons, "Signatory", ICLR 2021,
+    go back along the path in the same way). The highest level of ``sig`` is not read. On JAX arrays
+    the result can be differentiated again.
+
+    Args:
+        path: The points given to ``sig``, shape (..., T, d).
+        sig: The result of ``sig``, shape (..., L), with or without the scalar term; leading shape,
+            dtype and framework of ``path``.
+        sig_derivs: Derivative of F with respect to ``sig``, of the same shape.
+        degree: Truncation degree N of the signature, at least 0.
+        n_jobs: Threads: 1 is serial, -1 all there are, below -1 all but ``-1 - n_jobs``.
+
+    Returns:
+        The derivative of F with respect to ``path``; shape, dtype and framework of ``path``.
+
+    Raises:
+        TypeError: If an argument has the wrong type, or arrays differ in dtype or framework.
+        ValueError: If shapes do not fit each other or ``degree``, a number is out of range, or a
+            torch tensor would need this call recorded by autograd.
+
+    Example:
+        >>> import numpy as np
+        >>> import jax_siglib
+        >>> path = np.array([[0.0], [1.0], [3.0]])
+        >>> sig = jax_siglib.sig(path, 2)  # [3, 9/2]
+        >>> jax_siglib.sig_backprop(path, sig, np.array([0.0, 1.0]), 2)
+        array([[-3.],
+               [ 0.],
+               [ 3.]])
+    """
+    degree = _checks.integer("degree", degree, at_least=0)
+    n_jobs = _checks.jobs(n_jobs)
+    framework, arrays = _arrays.take(path=path, sig=sig, sig_derivs=sig_derivs)
+    if framework == "jax":
+        return _jax_sig_backprop(*arrays, degree, n_jobs)
+    path_shape, sig_shape, sig_derivs_shape = _arrays.shapes_of(arrays)
+    _check_backprop_shapes(path_shape, sig_shape, sig_derivs_shape, degree)
+    return _arrays.call(ext.sig_backprop, arrays, (degree, n_jobs), [path_shape])[0]
+
+
+def sig_jvp(
+    path: Array, t_path: Array, degree: int, *, scalar_term: bool = False, n_jobs: int = 1
+) -> Array:
+    """Directional derivative of ``sig`` along ``t_path``, which looks like ``path``.
+
+    Takes and refuses what ``sig`` does; the result looks like ``sig``'s, with 0 for a scalar term.
+    """
+    degree = _checks.integer("degree", degree, at_least=0)
+    scalar_term = _checks.flag("scalar_term", scalar_term)
+    n_jobs = _checks.jobs(n_jobs)
+    framework, arrays = _arrays.take(path=path, t_path=t_path)
+    if framework == "jax":
+        return _jax_sig_jvp(*arrays, degree, scalar_term, n_jobs)
+    path_shape, t_path_shape = _arrays.shapes_of(arrays)
+    shape = (*path_shape[:-2], _check_path(path_shape, degree)[scalar_term])
+    _checks.same_shape("t_path", t_path_shape, path_shape, "path")
+    return _arrays.call(ext.sig_jvp, arrays, (degree, n_jobs), [shape])[0]
+
+
+def _check_path(path: Shape, degree: int) -> tuple[int, int]:
+    """Refuse what is not a path; return the lengths of its signature, as ``layout_lengths``."""
+    _checks.rank("path", path, ["T", "d"])
+    if path[-2] == 0 or path[-1] == 0:
+        raise ValueError(
+            "path must have shape (..., T, d) with at least one point, T >= 1, and one coordinate,"
+            f" d >= 1; got shape {path}"
+        )
+    return ta.layout_lengths(path[-1], degree)
+
+
+def _check_backprop_shapes(path: Shape, sig: Shape, sig_derivs: Shape, degree: int) -> None:
+    _check_path(path, degree)
+    _checks.rank("sig", sig, ["L"])
+    ta.check_length("sig", sig[-1], path[-1], degree)
+    _checks.batch_shape("sig", sig[:-1], path[:-2], "path")
+    _checks.same_shape("sig_derivs", sig_derivs, sig, "sig")
+
+
+# From here on JAX arrays; see _sig_join.py, whose pattern this is.
+
+
+def _params(degree: int, scalar_term: bool, n_jobs: int) -> dict[str, Any]:
+    return {"degree": degree, "scalar_term": scalar_term, "n_jobs": n_jobs}
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _sig(path: Any, degree: int, scalar_term: bool, n_jobs: int) -> Any:
+    params = _params(degree, scalar_term, n_jobs)
+    return OPERATION.forward.bind(path, **params)[0]
+
+
+def _sig_fwd(path: Any, degree: int, scalar_term: bool, n_jobs: int) -> Any:
+    params = _params(degree, scalar_term, n_jobs)
+    out = OPERATION.forward.bind(path, **params)[0]
+    return out, (path, ta.lower(out, path.shape[-1], degree))
+
+
+def _sig_bwd(degree: int, scalar_term: bool, n_jobs: int, residual: Any, ct_out: Any) -> Any:
+    params = _params(degree, scalar_term, n_jobs)
+    return tuple(OPERATION.backprop.bind(*residual, ct_out, **params))
+
+
+_sig.defvjp(_sig_fwd, _sig_bwd)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3), inline=True)
+def _jax_sig(path: Any, degree: int, scalar_term: bool, n_jobs: int) -> Any:
+    _arrays.check_dtypes(path=path)
+    _check_path(path.shape, degree)
+    return _sig(path, degree, scalar_term, n_jobs)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4), inline=True)
+def _jax_sig_backprop(path: Any, sig: Any, sig_derivs: Any, degree: int, n_jobs: int) -> Any:
+    _arrays.check_dtypes(path=path, sig=sig, sig_derivs=sig_derivs)
+    _check_backprop_shapes(path.shape, sig.shape, sig_derivs.shape, degree)
+    scalar_term = ta.has_scalar_term(sig.shape[-1], path.shape[-1], degree)
+    params = _params(degree, scalar_term, n_jobs)
+    base = path, ta.lower(sig, path.shape[-1], degree)
+    return OPERATION.backprop.bind(*vary(*base, sig_derivs), **params)[0]
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4), inline=True)
+def _jax_sig_jvp(path: Any, t_path: Any, degree: int, scalar_term: bool, n_jobs: int) -> Any:
+    _arrays.check_dtypes(path=path, t_path=t_path)
+    _check_path(path.shape, degree)
+    _checks.same_shape("t_path", t_path.shape, path.shape, "path")
+    return OPERATION.tangent.bind(*vary(path, t_path), **_params(degree, scalar_term, n_jobs))[0]
