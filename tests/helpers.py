@@ -1,0 +1,287 @@
+"""OPS, the one table that every generic test runs over, and what goes with it."""
+
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import oracle
+
+import jax_siglib
+from jax_siglib import _reference, _sig, _sig_join
+from jax_siglib import _tensor_algebra as ta
+
+TESTS = Path(__file__).parent
+
+
+class Case(NamedTuple):
+    """What an operation is asked for, its arrays apart."""
+
+    d: int
+    degree: int
+    prepend: bool = False
+    scalar_term: bool = False
+    points: int = 4
+
+    def length(self) -> int:
+        return oracle.length(self.d, self.degree, self.scalar_term)
+
+
+class Truth(NamedTuple):
+    """Exact results, and arrays whose levels have the scale that errors are measured against."""
+
+    results: list[Any]
+    scales: list[Any]
+
+
+class Op(NamedTuple):
+    """An operation: how it is called, what it takes, and what it must give.
+
+    Attributes:
+        call: The function under test.
+        takes: Its arrays by name, each with the names of its axes behind the batch axes.
+        keywords: Its other arguments for a case.
+        oracle: The results for one element of a batch, from the definition.
+        reference: The plain jax.numpy implementation, called as ``call`` is.
+        results: Axes of each result, as in ``takes``.
+        has_prepend: Whether it knows ``prepend``.
+        tied: Those arguments that are functions of others: with them given freely the function may
+            be anything, and so may its derivatives.
+        errors: Joins that a result went through one after another, each of which may err as far as
+            a single one may.
+    """
+
+    name: str
+    call: Callable[..., Any]
+    takes: dict[str, str]
+    keywords: Callable[[Case], dict[str, Any]]
+    oracle: Callable[..., Any]
+    reference: Callable[..., Any]
+    results: tuple[str, ...]
+    has_prepend: bool = False
+    tied: tuple[str, ...] = ()
+    errors: Callable[[Case], int] = lambda case: 1
+
+    def bind(self, case: Case, **more: Any) -> Callable[..., Any]:
+        return functools.partial(self.call, **self.keywords(case), **more)
+
+    def bind_reference(self, case: Case) -> Callable[..., Any]:
+        return functools.partial(self.reference, case)
+
+    def free(self, case: Case, reference: bool = False) -> Callable[..., Any]:
+        """The function under test, or the reference, of its free arguments alone."""
+        function = self.bind_reference(case) if reference else self.bind(case)
+        if not self.tied:
+            return function
+        op = BY_NAME["sig"]
+        sig = op.bind_reference(case) if reference else op.bind(case)
+        return lambda path, sig_derivs: function(path, sig(path), sig_derivs)
+
+    def draw_free(self, *args: Any) -> list[Any]:
+        """As ``draw``, the free arguments alone."""
+        arrays = self.draw(*args)
+        return [x for name, x in zip(self.takes, arrays, strict=True) if name not in self.tied]
+
+    def shape(self, axes: str, case: Case) -> tuple[int, ...]:
+        sizes = {"L": case.length(), "T": case.points, "d": case.d}
+        return tuple(sizes[axis] for axis in axes)
+
+    def draw(self, seed: int, case: Case, dtype: str, batch: tuple[int, ...] = ()) -> list[Any]:
+        """Arguments: uniform in [-1, 1], multiples of 1/64 so that float32 holds them exactly."""
+        rng = np.random.default_rng([seed, *map(int, case), *batch])
+        arrays = [
+            (rng.integers(-64, 65, (*batch, *self.shape(axes, case))) / 64).astype(dtype)
+            for axes in self.takes.values()
+        ]
+        if self.tied:  # its second argument is the signature of its first
+            wide = arrays[0].astype(np.float64)
+            of_one = functools.partial(oracle.sig, degree=case.degree, scalar_term=case.scalar_term)
+            arrays[1] = over_batch(of_one, [wide], batch)[0].astype(dtype)
+        return arrays
+
+    def truth(self, arrays: list[Any], case: Case, batch: tuple[int, ...] = ()) -> "Truth":
+        """What the oracle says in float64."""
+        wide = [np.asarray(x).astype(np.float64) for x in arrays]
+        of_one = functools.partial(self.oracle, case)
+        results = over_batch(of_one, wide, batch)
+        if "path" not in self.takes:
+            return Truth(results, results)
+        # Joins that cancel still round at the scale they have on the way, which is that of the
+        # path with every increment positive.
+        straight = [np.abs(x) for x in wide]
+        for i, axes in enumerate(self.takes.values()):
+            if axes == "Td":
+                steps = np.abs(np.diff(wide[i], axis=-2, prepend=0))
+                straight[i] = np.cumsum(steps, axis=-2)
+        return Truth(results, over_batch(of_one, straight, batch))
+
+    def tolerance(self, dtype: str, case: Case, axes: str = "L") -> float:
+        """Issue 2's: 1e-13 in float64, 2e-6 in float32 of the scale of the level, for one join.
+
+        Where all levels add up to a gradient of points, float32 may be off by 5e-6.
+        """
+        float32 = 2e-6 if axes == "L" else 5e-6
+        return {"float64": 1e-13, "float32": float32}[dtype] * max(self.errors(case), 1)
+
+
+def over_batch(function, arrays, batch):
+    """Results of a function of single elements, for all elements of a batch."""
+    flat = [x.reshape(-1, *x.shape[len(batch) :]) for x in arrays]
+    each = [as_tuple(function(*operands)) for operands in zip(*flat, strict=True)]
+    return [np.stack(x).reshape(*batch, *x[0].shape) for x in zip(*each, strict=True)]
+
+
+def as_tuple(x):
+    return tuple(x) if isinstance(x, (tuple, list)) else (x,)
+
+
+def join_keywords(case: Case) -> dict[str, Any]:
+    return {"dimension": case.d, "degree": case.degree, "prepend": case.prepend}
+
+
+def _join_oracle(function):
+    return lambda case, *x: function(*x, case.d, case.degree, case.prepend)
+
+
+def _lower(sig, case):
+    return ta.lower(sig, case.d, case.degree)
+
+
+def _reference_linear_sig(case, displacement):
+    unit = np.zeros((*displacement.shape[:-1], case.length()), displacement.dtype)
+    return _reference.sig_join(unit, displacement, **join_keywords(case))
+
+
+OPS = [
+    Op(
+        "sig_join",
+        _sig_join.sig_join,
+        {"sig": "L", "displacement": "d"},
+        join_keywords,
+        _join_oracle(oracle.sig_join),
+        lambda case, sig, v: _reference.sig_join(sig, v, **join_keywords(case)),
+        ("L",),
+        has_prepend=True,
+    ),
+    Op(
+        "sig_join_jvp",
+        _sig_join.sig_join_jvp,
+        {"sig": "L", "displacement": "d", "t_sig": "L", "t_displacement": "d"},
+        join_keywords,
+        _join_oracle(oracle.sig_join_jvp),
+        lambda case, sig, v, t_sig, t_v: _reference.sig_join_jvp(
+            _lower(sig, case), v, t_sig, t_v, **join_keywords(case)
+        ),
+        ("L",),
+        has_prepend=True,
+    ),
+    Op(
+        "sig_join_backprop",
+        _sig_join.sig_join_backprop,
+        {"d_out": "L", "sig": "L", "displacement": "d"},
+        join_keywords,
+        _join_oracle(oracle.sig_join_backprop),
+        lambda case, d_out, sig, v: _reference.sig_join_backprop(
+            d_out, _lower(sig, case), v, **join_keywords(case)
+        ),
+        ("L", "d"),
+        has_prepend=True,
+    ),
+    Op(
+        "sig",
+        _sig.sig,
+        {"path": "Td"},
+        lambda case: {"degree": case.degree, "scalar_term": case.scalar_term},
+        lambda case, path: oracle.sig(path, case.degree, case.scalar_term),
+        lambda case, path: _reference.sig(path, degree=case.degree, scalar_term=case.scalar_term),
+        ("L",),
+        errors=lambda case: case.points - 1,
+    ),
+    Op(
+        "sig_jvp",
+        _sig.sig_jvp,
+        {"path": "Td", "t_path": "Td"},
+        lambda case: {"degree": case.degree, "scalar_term": case.scalar_term},
+        lambda case, path, t_path: oracle.sig_jvp(path, t_path, case.degree, case.scalar_term),
+        lambda case, path, t_path: _reference.sig_jvp(
+            path, t_path, degree=case.degree, scalar_term=case.scalar_term
+        ),
+        ("L",),
+        errors=lambda case: case.points - 1,
+    ),
+    Op(
+        "sig_backprop",
+        _sig.sig_backprop,
+        {"path": "Td", "sig": "L", "sig_derivs": "L"},
+        lambda case: {"degree": case.degree},
+        lambda case, path, sig, g: oracle.sig_backprop(path, g, case.degree),
+        lambda case, path, sig, g: _reference.sig_backprop(
+            path, _lower(sig, case), g, degree=case.degree, scalar_term=case.scalar_term
+        ),
+        ("Td",),
+        tied=("sig",),
+        # As many joins again are undone, and there were as many in the signature given.
+        errors=lambda case: 3 * (case.points - 1),
+    ),
+    Op(
+        "linear_sig",
+        jax_siglib.linear_sig,
+        {"displacement": "d"},
+        lambda case: {
+            "dimension": case.d,
+            "degree": case.degree,
+            "scalar_term": case.scalar_term,
+        },
+        lambda case, v: oracle.linear_sig(v, case.degree, case.scalar_term),
+        _reference_linear_sig,
+        ("L",),
+    ),
+]
+BY_NAME = {op.name: op for op in OPS}
+
+
+def check(op: Op, case: Case, found: Any, truth: Truth, dtype: str, label: Any = "") -> None:
+    """Hold results against the oracle's, level by level, relative to the scale of the level."""
+    found = as_tuple(found)
+    for axes, ours, exact, scale in zip(op.results, found, *truth, strict=True):
+        ours, tolerance = np.asarray(ours), op.tolerance(dtype, case, axes)
+        assert ours.dtype == dtype, (op.name, case, label)
+        assert ours.shape == exact.shape, (op.name, case, label)
+        sections = [slice(None)]
+        if axes == "L":
+            sections = oracle.level_slices(case.d, case.degree, case.scalar_term)
+        for s in sections:
+            close(
+                ours[..., s], exact[..., s], tolerance, op.name, case, s, label, scale=scale[..., s]
+            )
+
+
+def close(found: Any, expected: Any, tolerance: float, *label: Any, scale: Any = None) -> None:
+    """Largest difference at most ``tolerance`` of the largest entry expected (or of ``scale``)."""
+    found, expected = np.asarray(found), np.asarray(expected).astype(np.float64)
+    assert found.shape == expected.shape, label
+    if expected.size == 0:
+        return
+    most = np.max(np.abs(expected if scale is None else scale))
+    error = np.max(np.abs(found.astype(np.float64) - expected))
+    assert error <= tolerance * most, f"{label}: off by {error:.3g} of {most:.3g}"
+
+
+def run_python(code: str, folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess:
+    """Run a script in a fresh interpreter, away from the clone, with this package and helpers."""
+    package = Path(jax_siglib.__file__).parents[1]
+    path = env.pop("PYTHONPATH", f"{TESTS}{os.pathsep}{package}")
+    script = folder / "script.py"
+    script.write_text(code)
+    return subprocess.run(
+        [sys.executable, str(script), *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu", **env},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )

@@ -1,0 +1,137 @@
+"""Every operation by its definition, word by word; shares no line and no scheme with the package.
+
+Levels are multiplied out with exp(v) formed in full, S ⊗ exp(v) = sum of S_{n-m} ⊗ v^m/m!, where
+the package nests (Horner). Derivatives are those of each such term. Written for numpy arrays of any
+number type: with ``fractions.Fraction`` (dtype object) the results are exact. One signature or one
+path at a time, the scalar term wherever the operands have it.
+"""
+
+from fractions import Fraction
+from math import factorial
+
+import numpy as np
+
+
+def length(d, degree, scalar_term=False):
+    return sum(d**k for k in range(0 if scalar_term else 1, degree + 1))
+
+
+def level_slices(d, degree, scalar_term):
+    """Slices of levels (0 if it is there, and) 1..degree."""
+    ends = [length(d, k, scalar_term) for k in range(degree + 1)]
+    first = [slice(0, 1)] if scalar_term else []
+    return first + [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+
+
+def _number(value, like):
+    return Fraction(value) if like.dtype == object else like.dtype.type(value)
+
+
+def _levels(flat, d, degree, scalar):
+    """Levels 0..degree, ``scalar`` at level 0 whatever the operand holds there."""
+    scalar_term = flat.size != length(d, degree)
+    levels = [flat[s] for s in level_slices(d, degree, scalar_term)]
+    return [np.full(1, _number(scalar, flat), flat.dtype)] + levels[int(scalar_term) :]
+
+
+def _flat(levels, like):
+    """Levels in the layout of ``like``."""
+    out = np.concatenate(levels)
+    return out[out.size - like.size :]
+
+
+def _powers(v, degree):
+    """v^{⊗m} for m = 0..degree."""
+    out = [np.full(1, _number(1, v), v.dtype)]
+    for _ in range(degree):
+        out.append(np.multiply.outer(out[-1], v).ravel())
+    return out
+
+
+def _product(left, right, prepend):
+    """Left ⊗ right, or right ⊗ left, flat."""
+    return np.multiply.outer(*((right, left) if prepend else (left, right))).ravel()
+
+
+def sig_join(sig, v, d, degree, prepend=False):
+    s, power = _levels(sig, d, degree, 1), _powers(v, degree)
+    out = [
+        sum(_product(s[n - m], power[m], prepend) / factorial(m) for m in range(n + 1))
+        for n in range(degree + 1)
+    ]
+    return _flat(out, sig)
+
+
+def sig_join_jvp(sig, v, t_sig, t_v, d, degree, prepend=False):
+    s, t_s, power = _levels(sig, d, degree, 1), _levels(t_sig, d, degree, 0), _powers(v, degree)
+    out = []
+    for n in range(degree + 1):
+        level = _product(t_s[n], power[0], prepend)
+        for m in range(1, n + 1):
+            # d(v⊗...⊗v): the tangent in the place of each factor in turn.
+            t_power = sum(
+                _product(_product(power[a], t_v, False), power[m - 1 - a], False) for a in range(m)
+            )
+            moved = _product(t_s[n - m], power[m], prepend) + _product(s[n - m], t_power, prepend)
+            level = level + moved / factorial(m)
+        out.append(level)
+    return _flat(out, t_sig)
+
+
+def sig_join_backprop(g, sig, v, d, degree, prepend=False):
+    s, gs, power = _levels(sig, d, degree, 1), _levels(g, d, degree, 0), _powers(v, degree)
+    ct_s = [level * _number(0, v) for level in s]
+    ct_v = v * _number(0, v)
+    for n in range(1, degree + 1):
+        for m in range(n + 1):
+            rows = gs[n].reshape((d**m, -1) if prepend else (-1, d**m))
+            rows = (rows.T if prepend else rows) / factorial(m)  # word of S, word of v^m
+            if n > m:  # the scalar term is a constant
+                ct_s[n - m] = ct_s[n - m] + rows @ power[m]
+            x = s[n - m] @ rows
+            for a in range(m):
+                ct_v = ct_v + (power[a] @ x.reshape(d**a, -1)).reshape(d, -1) @ power[m - 1 - a]
+    return _flat(ct_s, sig), ct_v
+
+
+def _unit(path, degree, scalar_term):
+    unit = np.full(length(path.shape[1], degree, scalar_term), _number(0, path), path.dtype)
+    if scalar_term:
+        unit[0] = _number(1, path)
+    return unit
+
+
+def sig(path, degree, scalar_term=False):
+    out = _unit(path, degree, scalar_term)
+    for v in path[1:] - path[:-1]:
+        out = sig_join(out, v, path.shape[1], degree)
+    return out
+
+
+def sig_jvp(path, t_path, degree, scalar_term=False):
+    d = path.shape[1]
+    out = _unit(path, degree, scalar_term)
+    t_out = out * _number(0, path)
+    for v, t_v in zip(path[1:] - path[:-1], t_path[1:] - t_path[:-1], strict=True):
+        t_out = sig_join_jvp(out, v, t_out, t_v, d, degree)
+        out = sig_join(out, v, d, degree)
+    return t_out
+
+
+def sig_backprop(path, g, degree):
+    """From the path alone: every prefix signature is kept, none undone."""
+    d = path.shape[1]
+    prefixes, steps = [_unit(path, degree, g.size != length(d, degree))], path[1:] - path[:-1]
+    for v in steps:
+        prefixes.append(sig_join(prefixes[-1], v, d, degree))
+    ct_path = path * _number(0, path)
+    for t in reversed(range(len(steps))):
+        g, ct_v = sig_join_backprop(g, prefixes[t], steps[t], d, degree)
+        ct_path[t + 1] += ct_v
+        ct_path[t] -= ct_v
+    return ct_path
+
+
+def linear_sig(v, degree, scalar_term=False):
+    out = np.concatenate([p / factorial(m) for m, p in enumerate(_powers(v, degree))])
+    return out if scalar_term else out[1:]

@@ -1,0 +1,104 @@
+"""All kernels against the oracle, called on numpy arrays: what the sizes below are chosen to reach.
+
+Dimensions 1 to 10 have code of their own (1 to 4 without AVX2), 11 up to the vector width run
+together, wider ones straight through; 16 and 17 stand on both sides of the float32 vectors of
+AVX-512. Lengths beyond 32768 entries in float32, 16384 in float64, are cut into tiles if the batch
+is below 16, and done whole if not.
+"""
+
+import itertools
+
+import numpy as np
+from helpers import BY_NAME, OPS, Case, check
+
+SMALL = {
+    1: [1, 2, 3, 4, 5, 12],
+    2: [1, 2, 3, 4, 5, 6, 10],
+    3: [1, 2, 3, 4, 5, 6],
+    4: [1, 2, 3, 4, 5],
+    5: [1, 2, 3, 4],
+    6: [1, 2, 3, 4],
+    7: [1, 2, 3],
+    8: [1, 2, 3, 4],
+    9: [1, 2, 3],
+    10: [1, 2, 3],
+    11: [1, 2, 3],
+    16: [1, 2, 3],
+    17: [1, 2, 3],
+    20: [1, 2],
+    33: [1, 2],
+    300: [1],
+}
+# Degrees where a signature is cut into tiles: the first length above each limit, or so.
+LARGE = {
+    2: [14, 15],
+    3: [9, 10],
+    4: [8],
+    5: [7],
+    6: [6],
+    7: [6],
+    8: [5],
+    9: [5],
+    10: [5],
+    11: [5],
+    16: [4],
+    17: [4],
+    20: [4],
+    33: [3],
+    300: [2],
+}
+JOINS = [BY_NAME[name] for name in ("sig_join", "sig_join_jvp", "sig_join_backprop")]
+DTYPES = ("float32", "float64")
+
+
+def small(d: int) -> None:
+    """Every operation, both ends, both layouts, both dtypes."""
+    for degree, prepend, scalar_term in itertools.product(SMALL[d], (False, True), (False, True)):
+        case = Case(d, degree, prepend, scalar_term)
+        for op in OPS:
+            if prepend and not op.has_prepend:
+                continue
+            if op.name in ("sig", "sig_jvp", "sig_backprop") and case.length() > 800:
+                continue
+            arrays = op.draw(1, case, "float64", (5,))
+            truth = op.truth(arrays, case, (5,))
+            for dtype in DTYPES:
+                found = op.bind(case)(*(x.astype(dtype) for x in arrays))
+                check(op, case, found, truth, dtype)
+
+
+def large(d: int) -> None:
+    """The joins, cut into tiles (one signature, one and two threads) and whole (a batch of 16)."""
+    for index, (degree, prepend) in enumerate(itertools.product(LARGE[d], (False, True))):
+        case = Case(d, degree, prepend, scalar_term=bool(index % 2))
+        for op in JOINS:
+            arrays = op.draw(2, case, "float64")
+            truth = op.truth(arrays, case)
+            for dtype in DTYPES:
+                narrow = [x.astype(dtype) for x in arrays]
+                for n_jobs in (1, 2):
+                    found = op.bind(case, n_jobs=n_jobs)(*narrow)
+                    check(op, case, found, truth, dtype, f"{n_jobs=}")
+                batch = [np.broadcast_to(x, (16, *x.shape)) for x in narrow]
+                found = op.bind(case, n_jobs=2)(*batch)
+                first = [x[0] for x in found] if isinstance(found, tuple) else found[0]
+                check(op, case, first, truth, dtype, "whole")
+                for x in found if isinstance(found, tuple) else (found,):
+                    assert (x[1:] == x[:1]).all(), (op.name, case, dtype)
+
+
+def paths(d: int) -> None:
+    """Paths long enough for several blocks of steps, and signatures too large to lie still."""
+    for degree, points in ((3, 40), (LARGE[d][0], 3)) if 1 < d < 11 else ((2, 20),):
+        for op in OPS[3:6]:
+            case = Case(d, degree, False, True, points)
+            arrays = op.draw(3, case, "float64")
+            if points > 9:  # steps that keep the signature of a long path near 1
+                arrays = [arrays[0] / 8, *arrays[1:]]
+                arrays = [x.astype("float32").astype("float64") for x in arrays]
+                if op.name == "sig_backprop":
+                    arrays[1] = BY_NAME["sig"].truth(arrays[:1], case).results[0]
+            truth = op.truth(arrays, case)
+            for dtype in DTYPES:
+                found = op.bind(case)(*(x.astype(dtype) for x in arrays))
+                check(op, case, found, truth, dtype)

@@ -1,0 +1,110 @@
+"""What the documentation says runs: docstrings, README, the console script."""
+
+import doctest
+import importlib
+import os
+import pkgutil
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import TESTS, run_python
+
+import jax_siglib
+from jax_siglib import __main__ as main
+from jax_siglib._native import ext
+
+README = TESTS.parent / "README.md"
+MODULES = ["jax_siglib"] + [
+    f"jax_siglib.{module.name}"
+    for module in pkgutil.iter_modules(jax_siglib.__path__)
+    if module.name != "_ext"
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name):
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert result.failed == 0
+
+
+def test_public_functions_have_examples():
+    finder = doctest.DocTestFinder(recurse=False)
+    for name in jax_siglib.__all__:
+        if name != "__version__":
+            (found,) = finder.find(getattr(jax_siglib, name), name)
+            assert found.examples, name
+
+
+def test_readme(tmp_path):
+    """The python blocks, one after another in one interpreter, as a reader would type them.
+
+    A block fenced as anything but ``python`` alone is not run.
+    """
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.M | re.S)
+    assert blocks, "the README shows no Python"
+    done = run_python("\n".join(blocks), tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_console_script(tmp_path):
+    code = "import runpy; runpy.run_module('jax_siglib', run_name='__main__')"
+    done = run_python(code, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for section in (
+        f"jax_siglib {jax_siglib.__version__}",
+        "Kernels",
+        f"instruction set  {ext.instruction_set()}",
+        "What serves which platform",
+        "Devices here",
+        "Example:",
+        "Check against the reference",
+    ):
+        assert section in done.stdout, section
+    agreed = re.search(r"(\d+) of (\d+) cases agree", done.stdout)
+    assert agreed and agreed[1] == agreed[2] and int(agreed[1]) > 100
+
+
+def test_broken_kernel_is_named(monkeypatch, capsys):
+    """A self-check that cannot fail is worth nothing: spoil one entry of one kernel's result."""
+    kernel = ext.sig_join_backprop
+
+    def broken(*args):
+        kernel(*args)
+        if args[3] == 3:  # in one dimension only
+            args[-1][...] *= np.asarray(1.001, args[-1].dtype)
+
+    monkeypatch.setattr(main, "_SIZES", [(2, 2), (3, 2)])
+    monkeypatch.setattr(ext, "sig_join_backprop", broken)
+    assert main._check() != 0
+    failed = [line for line in capsys.readouterr().out.splitlines() if "FAILED" in line]
+    assert failed
+    for line in failed:
+        assert "sig_join_backprop dimension=3 degree=2" in line and line.split(":")[0].endswith(
+            "numpy"
+        )
+
+
+def test_crashing_kernel_is_named(monkeypatch, capsys):
+    def broken(*args):
+        raise ValueError("no such luck")
+
+    monkeypatch.setattr(main, "_SIZES", [(2, 2)])
+    monkeypatch.setattr(ext, "sig_join_jvp", broken)
+    assert main._check() != 0
+    assert "no such luck" in capsys.readouterr().out
+
+
+def test_import_from_a_clone(tmp_path):
+    """Sources without their compiled module say what to do, not 'partially initialized'."""
+    shutil.copytree(
+        Path(jax_siglib.__file__).parent,
+        tmp_path / "jax_siglib",
+        ignore=shutil.ignore_patterns("_ext*", "__pycache__"),
+    )
+    done = run_python("import jax_siglib", tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}")
+    assert done.returncode != 0
+    for part in ("ImportError", "pip install", "another folder"):
+        assert part in done.stderr

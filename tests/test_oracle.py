@@ -1,0 +1,72 @@
+"""The oracle itself, in exact arithmetic: a wrong oracle would bless a wrong kernel."""
+
+from fractions import Fraction
+
+import numpy as np
+import oracle
+import pytest
+
+SIZES = [(1, 1), (1, 4), (2, 3), (3, 2), (2, 4)]
+
+
+def rationals(seed, *shapes):
+    rng = np.random.default_rng(seed)
+    return [
+        np.vectorize(Fraction, otypes=[object])(rng.integers(-9, 10, s), rng.integers(1, 8, s))
+        for s in shapes
+    ]
+
+
+def derivative_at_0(p, degree):
+    """Exact derivative of a polynomial of at most this degree, by Lagrange's interpolation."""
+    total = 0
+    for j in range(degree + 1):
+        weight = Fraction(0)
+        for i in range(degree + 1):
+            if i != j:
+                term = Fraction(1, j - i)
+                for k in range(degree + 1):
+                    term *= 1 if k in (i, j) else Fraction(-k, j - k)
+                weight += term
+        total = total + weight * p(Fraction(j))
+    return total
+
+
+def test_by_hand():
+    """Right, then up: the area is 1/2, and no word of the second level is left out."""
+    x, y, z, w = (Fraction(k) for k in (2, 3, 5, 7))
+    sig = np.array([x, y, x * x / 2, x * y / 2, y * x / 2, y * y / 2])  # exp of (x, y)
+    v = np.array([z, w])
+    second = [x * x / 2 + x * z + z * z / 2, x * y / 2 + x * w + z * w / 2]
+    second += [y * x / 2 + y * z + w * z / 2, y * y / 2 + y * w + w * w / 2]
+    assert list(oracle.sig_join(sig, v, 2, 2)) == [x + z, y + w, *second]
+
+
+@pytest.mark.parametrize("prepend", [False, True])
+@pytest.mark.parametrize("d, degree", SIZES)
+def test_tangent_is_the_derivative(d, degree, prepend):
+    length = oracle.length(d, degree, True)
+    sig, t_sig, v, t_v = rationals(0, length, length, d, d)
+    exact = derivative_at_0(
+        lambda e: oracle.sig_join(sig + e * t_sig, v + e * t_v, d, degree, prepend), degree
+    )
+    assert (oracle.sig_join_jvp(sig, v, t_sig, t_v, d, degree, prepend) == exact).all()
+
+
+@pytest.mark.parametrize("prepend", [False, True])
+@pytest.mark.parametrize("d, degree", SIZES)
+def test_adjoint_is_the_transpose(d, degree, prepend):
+    length = oracle.length(d, degree, True)
+    sig, t_sig, g, v, t_v = rationals(1, length, length, length, d, d)
+    ct_sig, ct_v = oracle.sig_join_backprop(g, sig, v, d, degree, prepend)
+    tangent = oracle.sig_join_jvp(sig, v, t_sig, t_v, d, degree, prepend)
+    assert g @ tangent == ct_sig @ t_sig + ct_v @ t_v
+    assert ct_sig[0] == tangent[0] == 0
+
+
+def test_paths():
+    path, t_path, g = rationals(2, (4, 2), (4, 2), oracle.length(2, 3))
+    tangent = oracle.sig_jvp(path, t_path, 3)
+    exact = derivative_at_0(lambda e: oracle.sig(path + e * t_path, 3), 3)
+    assert (tangent == exact).all()
+    assert g @ tangent == (oracle.sig_backprop(path, g, 3) * t_path).sum()

@@ -1,0 +1,158 @@
+"""Signatures of whole paths: values, invariants, the backward pass and its memory."""
+
+import numpy as np
+import oracle
+import pytest
+import sweep
+from helpers import BY_NAME, Case, close, run_python
+
+import jax_siglib
+from jax_siglib import sig, sig_backprop, sig_join
+
+# Invariants compare two sums of at most 2 * 12 joins, each within 1e-14 of the scale of the level
+# (the sweeps hold 1e-13): 1e-12 leaves room for what a sum of 24 of them amounts to.
+TOLERANCE = 1e-12
+
+
+def random_path(seed, *shape):
+    return np.random.default_rng(seed).uniform(-1, 1, shape)
+
+
+@pytest.mark.parametrize("d", [d for d in sweep.SMALL if d < 18])
+def test_every_kernel(d):
+    sweep.paths(d)
+
+
+@pytest.mark.parametrize("d, degree", [(1, 6), (3, 5), (11, 3)])
+def test_straight_line(d, degree):
+    """Level k is v^k/k!, however many points divide the line."""
+    v = random_path(0, 2, d)
+    path = np.linspace(0, 1, 9)[:, None] * v[:, None] + 3.0
+    exact = np.stack([oracle.linear_sig(x, degree, True) for x in v])
+    close(sig(path, degree, scalar_term=True), exact, TOLERANCE)
+    close(jax_siglib.linear_sig(v, d, degree, scalar_term=True), exact, 1e-13)
+
+
+def test_level_1_and_shuffle():
+    """Level 1 is x_T - x_0; S_i S_j = S_ij + S_ji, and S_i S_jk = S_ijk + S_jik + S_jki."""
+    d, path = 4, random_path(1, 3, 12, 4)
+    levels = [sig(path, 3)[:, s] for s in oracle.level_slices(d, 3, False)]
+    one, two, three = (x.reshape(3, *(d,) * k) for k, x in enumerate(levels, 1))
+    close(one, path[:, -1] - path[:, 0], TOLERANCE)
+    close(one[:, :, None] * one[:, None], two + two.swapaxes(1, 2), TOLERANCE)
+    shuffled = three + three.swapaxes(1, 2) + three.transpose(0, 3, 1, 2)
+    close(one[:, :, None, None] * two[:, None], shuffled, TOLERANCE)
+
+
+@pytest.mark.parametrize("d, degree", [(1, 4), (3, 4), (12, 3)])
+def test_fold_of_joins(d, degree):
+    """Chen: joins one after another, from either end."""
+    path = random_path(2, 2, 7, d)
+    steps = np.diff(path, axis=1)
+    length = jax_siglib.sig_length(d, degree)
+    running, backward = np.zeros((2, length)), np.zeros((2, length))
+    for t in range(6):
+        running = sig_join(running, steps[:, t], d, degree)
+        backward = sig_join(backward, steps[:, 5 - t], d, degree, prepend=True)
+    close(running, sig(path, degree), TOLERANCE)
+    close(backward, sig(path, degree), TOLERANCE)
+
+
+def test_point_in_front():
+    path = random_path(3, 2, 8, 3)
+    first = path[:, 0] - path[:, 1]
+    extended = sig_join(sig(path[:, 1:], 4), -first, 3, 4, prepend=True)
+    close(extended, sig(path, 4), TOLERANCE)
+
+
+def test_reparametrisation():
+    """Repeated points and translations change nothing, so padding is exact."""
+    path = random_path(4, 6, 3)
+    often = np.repeat(path, [1, 3, 1, 2, 1, 4], axis=0)
+    np.testing.assert_array_equal(sig(often, 4), sig(path, 4))
+    close(sig(path + 2.0, 4), sig(path, 4), TOLERANCE)
+
+
+@pytest.mark.parametrize("dtype", sweep.DTYPES)
+@pytest.mark.parametrize("scalar_term", [False, True])
+def test_single_point(dtype, scalar_term):
+    """A path that does not move has the unit signature, and no gradient."""
+    path = np.full((2, 1, 3), 5, dtype)
+    unit = sig(path, 2, scalar_term=scalar_term)
+    assert unit.dtype == dtype and unit.shape == (2, 12 + scalar_term)
+    assert (unit[:, :1] == scalar_term).all() and not unit[:, 1:].any()
+    gradient = sig_backprop(path, unit, np.ones_like(unit), 2)
+    assert gradient.shape == path.shape and not gradient.any()
+
+
+def test_degree_0_and_empty_batches():
+    path = random_path(5, 2, 4, 3)
+    assert (sig(path, 0, scalar_term=True) == 1).all() and sig(path, 0).shape == (2, 0)
+    assert not sig_backprop(path, np.ones((2, 1)), np.ones((2, 1)), 0).any()
+    assert sig(path[:0], 2).shape == (0, 12)
+    assert sig_backprop(path[:0], np.ones((0, 12)), np.ones((0, 12)), 2).shape == (0, 4, 3)
+
+
+@pytest.mark.parametrize("d, degree", [(1, 5), (3, 4), (11, 3)])
+def test_backprop_against_finite_differences(d, degree):
+    """Central differences of step h = 1e-5 in float64: h^2 of curvature, 1e-16/h of rounding."""
+    path, direction = random_path(6, 6, d), random_path(7, 6, d)
+    out = sig(path, degree)
+    g = random_path(8, *out.shape)
+    h = 1e-5
+    slope = (sig(path + h * direction, degree) - sig(path - h * direction, degree)) @ g / (2 * h)
+    found = np.sum(sig_backprop(path, out, g, degree) * direction)
+    # 1e-10 and 1e-11 of the scale of the level, summed over the entries with their weights g.
+    assert abs(found - slope) <= 1e-9 * max(1.0, np.sum(np.abs(out)))
+
+
+@pytest.mark.parametrize("d, degree", [(2, 4), (5, 3), (12, 2)])
+def test_highest_level_is_not_read_backward(d, degree):
+    path = random_path(9, 2, 6, d)
+    out = sig(path, degree)
+    g = random_path(10, *out.shape)
+    clean = sig_backprop(path, out, g, degree)
+    out[:, oracle.level_slices(d, degree, False)[-1]] = np.nan
+    np.testing.assert_array_equal(sig_backprop(path, out, g, degree), clean)
+
+
+def test_long_float32_path():
+    """The prefixes are undone, not kept: 5e-6 of the scale a step, 3 passes over 2000 steps."""
+    op, case = BY_NAME["sig_backprop"], Case(2, 3, points=2001)
+    rng = np.random.default_rng(11)
+    path = np.cumsum(rng.integers(-1, 2, (2001, 2)) / 64, 0)
+    g = rng.integers(-64, 65, case.length()) / 64
+    exact = oracle.sig_backprop(path, g, 3)
+    narrow = path.astype("float32")
+    found = sig_backprop(narrow, sig(narrow, 3), g.astype("float32"), 3)
+    close(found, exact, op.tolerance("float32", case, "Td"))
+
+
+MEMORY = """
+import resource, sys
+import numpy as np
+from jax_siglib import sig, sig_backprop
+
+points = int(sys.argv[1])
+path = np.random.default_rng(0).uniform(-0.01, 0.01, (1, points, 4)).astype("float32")
+out = sig(path, 6)
+g = np.ones_like(out)
+result = np.empty_like(path)
+result[:] = 1  # what the call is to return, in memory already
+del result
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+sig_backprop(path, out, g, 6)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_memory_of_backprop_does_not_grow_with_the_path(tmp_path):
+    """Prefix signatures, if kept, would be 5460 floats a step: 44 MB and 437 MB.
+
+    Beyond input and output the kernel takes a few copies of the lower levels; 2 MB leaves room for
+    the allocator and for pages of code that are touched for the first time.
+    """
+    for points in (2000, 20000):
+        done = run_python(MEMORY, tmp_path, str(points))
+        assert done.returncode == 0, done.stderr
+        assert int(done.stdout) * 1024 <= 2 << 20, f"{points=}: {done.stdout} KiB more"

@@ -1,0 +1,37 @@
+"""The public names, and the arguments that the contract (pysiglib's) fixes."""
+
+import inspect
+
+import jax_siglib
+
+PUBLIC = {
+    "sig": "path, degree, *, scalar_term=False, n_jobs=1",
+    "sig_backprop": "path, sig, sig_derivs, degree, *, n_jobs=1",
+    "sig_join": "sig, displacement, dimension, degree, *, prepend=False, n_jobs=1",
+    "sig_join_backprop": "d_out, sig, displacement, dimension, degree, *, prepend=False, n_jobs=1",
+    "linear_sig": "displacement, dimension, degree, *, scalar_term=False, n_jobs=1",
+    "sig_length": "dimension, degree, *, scalar_term=False",
+}
+
+
+def test_all():
+    assert sorted(jax_siglib.__all__) == sorted([*PUBLIC, "__version__"])
+    for name in jax_siglib.__all__:
+        assert hasattr(jax_siglib, name)
+
+
+def test_arguments():
+    """Names, order, kinds and defaults: a call written for the contract must mean the same here."""
+    for name, contract in PUBLIC.items():
+        parameters = inspect.signature(getattr(jax_siglib, name)).parameters.values()
+        bare = [p.replace(annotation=inspect.Parameter.empty) for p in parameters]
+        assert str(inspect.Signature(bare)) == f"({contract})", name
+
+
+def test_sig_length():
+    """Against the sum, and past the point where machine integers overflow."""
+    for d, degree in [(1, 0), (1, 7), (2, 3), (5, 4), (300, 3)]:
+        length = sum(d**k for k in range(1, degree + 1))
+        assert jax_siglib.sig_length(d, degree) == length
+        assert jax_siglib.sig_length(d, degree, scalar_term=True) == length + 1
+        assert type(jax_siglib.sig_length(d, degree)) is int

@@ -1,0 +1,289 @@
+"""Every operation under every JAX transformation, against the plain jax.numpy reference.
+
+Tolerances: float64 sums in another order; 1e-12 of the largest entry is ten times what the sweeps
+hold single results to, for derivatives of them are sums of ten or so such results.
+"""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import BY_NAME, OPS, Case, as_tuple, check, close
+from jax import lax
+from jax.test_util import check_grads
+
+import jax_siglib
+from jax_siglib import _primitive
+
+TOLERANCE = 1e-12
+CASES = [Case(3, 3), Case(2, 4, prepend=True, scalar_term=True)]
+CASE = CASES[1]  # both options off their defaults, degree beyond 3, as few entries as may be
+
+by_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+
+
+def draw(op, case, batch=(), seed=0):
+    return [jnp.asarray(x) for x in op.draw(seed, case, "float64", batch)]
+
+
+def draw_free(op, case, batch=()):
+    return [jnp.asarray(x) for x in op.draw_free(0, case, "float64", batch)]
+
+
+def weigh(function, op, case):
+    """A scalar function of the operation: its results times fixed random cotangents."""
+    rng = np.random.default_rng(99)
+    weights = [rng.uniform(-1, 1, op.shape(axes, case)) for axes in op.results]
+
+    def scalar(*arrays):
+        results = as_tuple(function(*arrays))
+        return sum(jnp.sum(w * x) for w, x in zip(weights, results, strict=True))
+
+    return scalar
+
+
+def all_arguments(op):
+    return tuple(range(len(op.takes)))
+
+
+def same(found, expected, tolerance=TOLERANCE):
+    found, expected = jax.tree.leaves(found), jax.tree.leaves(expected)
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == theirs.dtype
+        close(ours, theirs, tolerance)
+
+
+@by_op
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_eager_and_jit(op, dtype):
+    """Both ways into the kernel, against the oracle; the same bits from both, and from numpy."""
+    for case in CASES if op.has_prepend else CASES[:1]:
+        plain = op.draw(0, case, dtype, (2, 3))
+        arrays = [jnp.asarray(x) for x in plain]
+        results = [as_tuple(f(*arrays)) for f in (op.bind(case), jax.jit(op.bind(case)))]
+        check(op, case, results[0], op.truth(plain, case, (2, 3)), dtype)
+        for a, b, c in zip(*results, as_tuple(op.bind(case)(*plain)), strict=True):
+            assert isinstance(a, jax.Array) and isinstance(b, jax.Array)
+            np.testing.assert_array_equal(a, b, strict=True)
+            np.testing.assert_array_equal(a, c, strict=True)
+
+
+@by_op
+def test_grad(op):
+    """Grad and value_and_grad by every argument, under jit."""
+    for case in CASES:
+        arrays = draw(op, case)
+        of = all_arguments(op)
+        ours = jax.jit(jax.value_and_grad(weigh(op.bind(case), op, case), of))(*arrays)
+        reference = weigh(op.bind_reference(case), op, case)
+        same(ours, jax.jit(jax.value_and_grad(reference, of))(*arrays))
+    same(jax.grad(weigh(op.bind(case), op, case), of)(*arrays), ours[1])  # not under jit
+
+
+@by_op
+def test_float32_gradients_stay_float32(op):
+    arrays = [x.astype("float32") for x in draw(op, CASE)]
+
+    def scalar(*arrays):
+        return sum(jnp.sum(x) for x in as_tuple(op.bind(CASE)(*arrays)))
+
+    for gradient in jax.eval_shape(jax.grad(scalar, all_arguments(op)), *arrays):
+        assert gradient.dtype == "float32"
+
+
+@by_op
+def test_vmap_over_every_choice_of_axes(op):
+    """An operand that is not batched, or batched along its last axis, must not be mixed up."""
+    shapes = [op.shape(axes, CASE) for axes in op.takes.values()]
+    single, batched = draw(op, CASE), draw(op, CASE, (3,), seed=1)
+    for choice in itertools.product((None, 0, -1), repeat=len(shapes)):
+        if not any(axis is not None for axis in choice):
+            continue
+        if len(shapes) > 2 and choice.count(-1) > 1:
+            continue  # the last axis, for one operand at a time
+        arrays, rows = [], []
+        for axis, one, many in zip(choice, single, batched, strict=True):
+            arrays.append(one if axis is None else jnp.moveaxis(many, 0, axis))
+            rows.append(jnp.broadcast_to(one, many.shape) if axis is None else many)
+        found = as_tuple(jax.vmap(op.bind(CASE), choice)(*arrays))
+        expected = as_tuple(op.bind(CASE)(*map(np.asarray, rows)))
+        same(found, expected, 1e-14)  # the same kernel: a few roundings at most
+
+
+@by_op
+def test_nested_vmap(op):
+    """Operands of shapes (3, 1, L) and (1, 4, d) reach the kernel, and so do their gradients."""
+    n = len(op.takes) - len(op.tied)
+    outer = [None if i % 2 else 0 for i in range(n)]
+    inner = [0 if i % 2 or n == 1 else None for i in range(n)]
+    arrays = []
+    for i in range(n):
+        batch = (3,) * (outer[i] == 0) + (4,) * (inner[i] == 0)
+        arrays.append(draw_free(op, CASE, batch)[i])
+
+    def nested(f):
+        return jax.jit(jax.vmap(jax.vmap(f, inner), outer))
+
+    ours, reference = op.free(CASE), op.free(CASE, reference=True)
+    same(nested(ours)(*arrays), nested(reference)(*arrays))
+    of = tuple(range(n))
+    per_element = [nested(jax.grad(weigh(f, op, CASE), of)) for f in (ours, reference)]
+    same(per_element[0](*arrays), per_element[1](*arrays))
+
+    # The gradient of the whole: sums over the axes along which an operand was stretched.
+    def total(f):
+        return jax.jit(jax.grad(lambda *x: jnp.sum(nested(weigh(f, op, CASE))(*x)), of))
+
+    same(total(ours)(*arrays), total(reference)(*arrays))
+
+
+@by_op
+def test_scan_and_checkpoint(op):
+    """The operation as a step of a loop, and with its residuals thrown away."""
+    arrays = draw(op, CASE, (3,))
+    of = all_arguments(op)
+
+    def loop(f, wrap):
+        def total(*stacked):
+            def step(carry, x):
+                return carry + wrap(weigh(f, op, CASE))(*x), None
+
+            return lax.scan(step, jnp.zeros(()), stacked)[0]
+
+        return jax.jit(jax.value_and_grad(total, of))
+
+    expected = loop(op.bind_reference(CASE), lambda f: f)(*arrays)
+    same(loop(op.bind(CASE), lambda f: f)(*arrays), expected)
+    same(loop(op.bind(CASE), jax.checkpoint)(*arrays), expected)
+
+
+def test_signature_as_scan_carry():
+    """What the library is for: a signature extended step by step, trained through."""
+    d, degree = 3, 3
+    rng = np.random.default_rng(3)
+    steps, g = rng.uniform(-1, 1, (6, 2, d)), rng.uniform(-1, 1, (2, 39))
+
+    def fold(steps):
+        def step(s, v):
+            return jax_siglib.sig_join(s, v, d, degree), None
+
+        return jnp.sum(g * lax.scan(step, jnp.zeros((2, 39)), steps)[0])
+
+    def whole(steps):
+        path = jnp.concatenate([jnp.zeros((1, 2, d)), jnp.cumsum(steps, 0)]).swapaxes(0, 1)
+        return jnp.sum(g * jax_siglib.sig(path, degree))
+
+    same(jax.jit(jax.value_and_grad(fold))(steps), jax.jit(jax.value_and_grad(whole))(steps))
+
+
+@by_op
+def test_check_grads(op):
+    """Numerical derivatives, first and second order.
+
+    jax.test_util's own tolerance for float64, 1e-5, covers its step of 1/2048.
+    """
+    arrays = draw_free(op, CASE)
+    check_grads(jax.jit(op.free(CASE)), tuple(arrays), order=2, modes=["rev"])
+
+
+@by_op
+@pytest.mark.parametrize("outer", [jax.jacfwd, jax.jacrev], ids=["jacfwd", "jacrev"])
+def test_hessian(op, outer):
+    """Jacfwd and jacrev of jacrev, every block."""
+    case = Case(2, 3, prepend=True)
+    arrays = draw_free(op, case)
+    of = tuple(range(len(arrays)))
+    ours, reference = (
+        jax.jit(outer(jax.jacrev(weigh(f, op, case), of), of))(*arrays)
+        for f in (op.free(case), op.free(case, reference=True))
+    )
+    same_up_to_zeros(ours, reference)
+
+
+def test_third_order():
+    op, case = BY_NAME["sig_join"], Case(2, 3)
+    arrays = draw(op, case)
+
+    def third(f):
+        def scalar(v):
+            return weigh(f, op, case)(arrays[0], v)
+
+        return jax.jit(jax.jacrev(jax.jacrev(jax.jacrev(scalar))))(arrays[1])
+
+    same(third(op.bind(case)), third(op.bind_reference(case)))
+
+
+def same_up_to_zeros(found, expected):
+    """As ``same``, at one scale for all blocks, as some are exactly zero by the mathematics."""
+    scale = max(float(jnp.max(jnp.abs(x))) for x in jax.tree.leaves(expected))
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert float(jnp.max(jnp.abs(ours - theirs))) <= TOLERANCE * scale
+
+
+@pytest.mark.parametrize("scalar_term", [False, True])
+@pytest.mark.parametrize("under_jit", [False, True])
+def test_residuals_of_sig_join(scalar_term, under_jit):
+    """S below level N and v, nothing more: the top level is as large as all that, d times over."""
+    case = Case(3, 4, scalar_term=scalar_term)
+    sig, v = draw(BY_NAME["sig_join"], case, (5,))
+    f = BY_NAME["sig_join"].bind(case)
+    vjp = jax.vjp(jax.jit(f) if under_jit else f, sig, v)[1]
+    assert sorted(x.shape for x in jax.tree.leaves(vjp)) == [(5, 3), (5, 3 + 9 + 27)]
+
+
+def test_residuals_of_sig():
+    """The path and S below level N, whatever the number of steps."""
+    case = Case(3, 4, points=50)
+    (path,) = draw(BY_NAME["sig"], case)
+    vjp = jax.vjp(BY_NAME["sig"].bind(case), path)[1]
+    assert sorted(x.shape for x in jax.tree.leaves(vjp)) == [(3 + 9 + 27,), (50, 3)]
+
+
+@by_op
+def test_vmap_copies_nothing(op):
+    """An operand that is not batched goes to the kernel as it is, with a stretched unit axis."""
+    single, batched, n = draw(op, CASE), draw(op, CASE, (7,)), len(op.takes)
+    for i in range(n) if n > 1 else ():
+        pairs = zip(single, batched, strict=True)
+        arrays = [many if i == j else one for j, (one, many) in enumerate(pairs)]
+        mapped = jax.vmap(op.bind(CASE), [0 if i == j else None for j in range(n)])
+        text = jax.jit(mapped).lower(*arrays).as_text()
+        for line in text.splitlines():
+            if "broadcast_in_dim" in line:
+                assert "tensor<7x" not in line.rsplit("->", 1)[-1], line
+
+
+@by_op
+def test_platforms_without_a_kernel(op):
+    """Elsewhere the reference must be lowered; a call of a CPU kernel there would not compile."""
+    arrays = draw(op, CASE)
+    for f in (op.bind(CASE), jax.grad(weigh(op.bind(CASE), op, CASE), all_arguments(op))):
+        traced = jax.jit(f).trace(*arrays)
+        for platform in ("tpu", "cuda"):
+            if platform not in _primitive.served():
+                text = traced.lower(lowering_platforms=(platform,)).as_text()
+                assert "custom_call" not in text
+        assert "@jax_siglib_" in traced.lower(lowering_platforms=("cpu",)).as_text()
+
+
+def test_compiled_once():
+    """A repeated call with the same shapes and numbers, of whatever int type, compiles nothing."""
+    seen = []
+    jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: seen.append(name))
+    try:
+        for op in OPS:
+            arrays = draw(op, CASE, (11,))
+            op.bind(CASE)(*arrays)
+            jax.block_until_ready(op.bind(CASE)(*arrays))
+            seen.clear()
+            jax.block_until_ready(op.bind(CASE)(*arrays))
+            integers = {
+                k: np.int32(v) if type(v) is int else v for k, v in op.keywords(CASE).items()
+            }
+            jax.block_until_ready(op.call(*arrays, **integers))
+            assert not [name for name in seen if "compile" in name], op.name
+    finally:
+        jax.monitoring.clear_event_listeners()
