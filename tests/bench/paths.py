@@ -1,0 +1,98 @@
+"""sig and sig_backprop on numpy arrays, beside pysiglib; and the memory of the backward pass."""
+
+import contextlib
+import ctypes
+import functools
+from pathlib import Path as File
+from typing import Any
+
+import peers
+from cases import MEMORY_POINTS, MEMORY_SIZES, Path
+from report import NOTHING, Table, at_least, at_most, number
+from timing import Call, Effort, compare
+
+import jax_siglib
+
+
+def tables(paths: list[Path], dtypes: list[str], effort: Effort) -> list[Table]:
+    """All that is said of whole paths."""
+    return [_speed(paths, dtype, effort) for dtype in dtypes] + [_memory()]
+
+
+def _speed(paths: list[Path], dtype: str, effort: Effort) -> Table:
+    table = Table(
+        f"sig, numpy call, {dtype}",
+        [
+            *("B, T, d, N", "sig ms", "sig_backprop ms"),
+            *("sig: times faster than pysiglib", "sig_backprop: times faster"),
+            "sig_backprop / sig",
+        ],
+    )
+    for case in paths:
+        path, sig, ct = case.operands(dtype)
+        forward: dict[str, Call] = {
+            "jax_siglib": functools.partial(jax_siglib.sig, path, case.degree)
+        }
+        backward: dict[str, Call] = {
+            "jax_siglib": functools.partial(jax_siglib.sig_backprop, path, sig, ct, case.degree)
+        }
+        if peers.pysiglib is not None:
+            forward["pysiglib"] = functools.partial(peers.pysiglib.sig, path, case.degree)
+            backward["pysiglib"] = functools.partial(
+                peers.pysiglib.sig_backprop, path, sig, ct, case.degree
+            )
+        both = {f"sig {name}": call for name, call in forward.items()}
+        both |= {f"sig_backprop {name}": call for name, call in backward.items()}
+        taken = compare(both, effort)
+        cells = [case.label]
+        cells += [number(taken[f"{x} jax_siglib"].us.median / 1e3) for x in ("sig", "sig_backprop")]
+        for which, limit in (("sig", case.forward_gain), ("sig_backprop", case.backward_gain)):
+            theirs, own = taken.get(f"{which} pysiglib"), taken[f"{which} jax_siglib"]
+            asked = limit if dtype == "float32" else None
+            cells.append(NOTHING if theirs is None else at_least(theirs.over(own), asked))
+        cells.append(at_most(taken["sig_backprop jax_siglib"].over(taken["sig jax_siglib"]), None))
+        record = {name: timing.record() for name, timing in taken.items()}
+        table.add(cells, size=case.label, dtype=dtype, timings=record)
+        table.remark(case.label, taken)
+    return table
+
+
+def _memory() -> Table:
+    table = Table(
+        "peak memory of sig_backprop beyond its operands and its result, KiB, float32",
+        ["", "B, d, N", *(f"T = {points}" for points in MEMORY_POINTS)],
+        notes=["from the peak of the resident set that Linux keeps, which counts in pages of 4"],
+    )
+    calls = {"jax_siglib": jax_siglib.sig_backprop}
+    if peers.pysiglib is not None:
+        calls["pysiglib"] = peers.pysiglib.sig_backprop
+    for batch, dimension, degree in MEMORY_SIZES:
+        for name, call in calls.items():
+            lengths = [Path(batch, points, dimension, degree) for points in MEMORY_POINTS]
+            extra = [_extra_kib(call, case) for case in lengths]
+            cells = [NOTHING if x is None else str(x) for x in extra]
+            label = f"{batch}, {dimension}, {degree}"
+            table.add([name, label, *cells], library=name, size=label, extra_kib=extra)
+    return table
+
+
+def _extra_kib(call: Any, case: Path) -> int | None:
+    path, sig, ct = case.operands("float32")
+    reset, status = File("/proc/self/clear_refs"), File("/proc/self/status")
+    if not (reset.exists() and status.exists()):
+        return None
+
+    def resident(what: str) -> int:
+        lines = status.read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith(what + ":")))
+
+    call(path, sig, ct, case.degree)  # what is set up once is not counted
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # nor hidden in memory that glibc kept from that call
+    try:
+        reset.write_text("5")  # the peak begins anew
+    except OSError:
+        return None
+    before = resident("VmRSS")
+    result = call(path, sig, ct, case.degree)
+    return max(0, resident("VmHWM") - before - result.nbytes // 1024)
