@@ -269,21 +269,50 @@ def test_platforms_without_a_kernel(op):
         assert "@jax_siglib_" in traced.lower(lowering_platforms=("cpu",)).as_text()
 
 
-def test_compiled_once():
-    """A repeated call with the same shapes and numbers, of whatever int type, compiles nothing."""
+@by_op
+def test_without_jit(op):
+    """Under disable_jit, where people debug, a primitive has to evaluate itself."""
+    arrays = draw(op, CASE, (2,))
+    of = all_arguments(op)
+
+    def total(*arrays):
+        return jnp.sum(jax.vmap(weigh(op.bind(CASE), op, CASE))(*arrays))
+
+    expected = jax.jit(jax.value_and_grad(total, of))(*arrays)
+    if op.name == "sig_jvp":  # its second derivative holds a scan: far too slow step by step
+        expected, of = (expected[0], expected[1][1]), 1
+    with jax.disable_jit():
+        same(jax.value_and_grad(total, of)(*arrays), expected)
+
+
+@pytest.fixture
+def compilations():
+    """Names of JAX's events that have to do with compilation, as they happen."""
     seen = []
-    jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: seen.append(name))
-    try:
-        for op in OPS:
-            arrays = draw(op, CASE, (11,))
-            op.bind(CASE)(*arrays)
-            jax.block_until_ready(op.bind(CASE)(*arrays))
-            seen.clear()
-            jax.block_until_ready(op.bind(CASE)(*arrays))
-            integers = {
-                k: np.int32(v) if type(v) is int else v for k, v in op.keywords(CASE).items()
-            }
-            jax.block_until_ready(op.call(*arrays, **integers))
-            assert not [name for name in seen if "compile" in name], op.name
-    finally:
-        jax.monitoring.clear_event_listeners()
+
+    def listen(name, *_, **__):
+        if "compile" in name:
+            seen.append(name)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield seen
+    jax.monitoring.clear_event_listeners()
+
+
+@by_op
+def test_compiled_once(op, compilations):
+    """A repeated call with the same shapes and numbers, of whatever int type, compiles nothing."""
+    arrays = draw(op, CASE, (11,))
+    derivative = jax.grad(weigh(op.bind(CASE), op, CASE), all_arguments(op))
+
+    def calls():
+        jax.block_until_ready(op.bind(CASE)(*arrays))
+        integers = {k: np.int32(v) if type(v) is int else v for k, v in op.keywords(CASE).items()}
+        jax.block_until_ready(op.call(*arrays, **integers))
+        jax.block_until_ready(derivative(*arrays))
+
+    calls()
+    assert compilations
+    compilations.clear()
+    calls()
+    assert not compilations
