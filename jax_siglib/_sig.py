@@ -112,7 +112,8 @@ def sig_backprop(
     the length of the path, and each is given back its share by the backward pass of ``sig_join``
     (Reizenstein & Graham, "iisignature", ACM TOMS 2020, and Kidger & Lyons, "Signatory", ICLR 2021,
     go back along the path in the same way). The highest level of ``sig`` is not read. On JAX arrays
-    the result can be differentiated again.
+    the result can be differentiated again; that takes ``sig`` for the signature of ``path``, as the
+    backward pass does, and is right where it is computed from ``path``, not where it varies alone.
 
     Args:
         path: The points given to ``sig``, shape (..., T, d).
