@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import oracle
+import pytest
 
 import jax_siglib
 from jax_siglib import _reference, _sig, _sig_join
@@ -242,6 +243,7 @@ OPS = [
     ),
 ]
 BY_NAME = {op.name: op for op in OPS}
+by_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 
 
 def check(op: Op, case: Case, found: Any, truth: Truth, dtype: str, label: Any = "") -> None:

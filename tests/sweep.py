@@ -9,7 +9,7 @@ is below 16, and done whole if not.
 import itertools
 
 import numpy as np
-from helpers import BY_NAME, OPS, Case, check
+from helpers import BY_NAME, OPS, Case, as_tuple, check
 
 SMALL = {
     1: [1, 2, 3, 4, 5, 12],
@@ -80,10 +80,9 @@ def large(d: int) -> None:
                     found = op.bind(case, n_jobs=n_jobs)(*narrow)
                     check(op, case, found, truth, dtype, f"{n_jobs=}")
                 batch = [np.broadcast_to(x, (16, *x.shape)) for x in narrow]
-                found = op.bind(case, n_jobs=2)(*batch)
-                first = [x[0] for x in found] if isinstance(found, tuple) else found[0]
-                check(op, case, first, truth, dtype, "whole")
-                for x in found if isinstance(found, tuple) else (found,):
+                found = as_tuple(op.bind(case, n_jobs=2)(*batch))
+                check(op, case, [x[0] for x in found], truth, dtype, "whole")
+                for x in found:
                     assert (x[1:] == x[:1]).all(), (op.name, case, dtype)
 
 

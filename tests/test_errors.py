@@ -7,13 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import OPS, Case
+from helpers import Case, by_op
 
 import jax_siglib
 
 CASE = Case(3, 2)
 MODES = ["numpy", "torch", "jax", "jit", "eval_shape", "vmap"]
-by_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 
 
 @pytest.fixture(params=MODES)

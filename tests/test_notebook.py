@@ -5,12 +5,12 @@ import re
 import shutil
 from pathlib import Path
 
+import nbformat
 import pytest
-
-nbformat = pytest.importorskip("nbformat")
-pytest.importorskip("nbclient")
-pytest.importorskip("ipykernel")
-pytest.importorskip("matplotlib")
+from ipykernel.kernelspec import write_kernel_spec
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SECONDS_PER_CELL = 300
@@ -24,11 +24,6 @@ def read(folder):
 
 def execute(notebook, folder, scratch):
     """Run all cells with ``folder`` as working directory, in a kernel of this interpreter."""
-    from ipykernel.kernelspec import write_kernel_spec
-    from jupyter_client.kernelspec import KernelSpecManager
-    from jupyter_client.manager import AsyncKernelManager
-    from nbclient import NotebookClient
-
     write_kernel_spec(scratch / "kernels" / "python3")
     specs = KernelSpecManager(
         kernel_dirs=[os.fspath(scratch / "kernels")], ensure_native_kernel=False

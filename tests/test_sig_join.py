@@ -37,10 +37,8 @@ def test_exact(name, prepend, scalar_term):
         arrays = op.draw(7, case, "float64", (3,))
         exact = [np.vectorize(Fraction, otypes=[object])(x) for x in arrays]
         truth = over_batch(lambda *x, op=op, case=case: op.oracle(case, *x), exact, (3,))
-        found = op.bind(case)(*arrays)
-        for axes, ours, theirs in zip(
-            op.results, found if isinstance(found, tuple) else (found,), truth, strict=True
-        ):
+        found = as_tuple(op.bind(case)(*arrays))
+        for axes, ours, theirs in zip(op.results, found, truth, strict=True):
             levels = oracle.level_slices(d, degree, scalar_term) if axes == "L" else [slice(None)]
             for s in levels:
                 close(ours[..., s], theirs[..., s], 1e-13, case, s)
@@ -194,8 +192,9 @@ def test_empty_batch(name, batch):
     op, case = BY_NAME[name], Case(3, 2, scalar_term=True)
     arrays = [np.zeros((*batch, *op.shape(axes, case))) for axes in op.takes.values()]
     for found in (op.bind(case)(*arrays), op.bind(case)(*map(jax.numpy.asarray, arrays))):
-        found = found if isinstance(found, tuple) else (found,)
-        assert [x.shape for x in found] == [(*batch, *op.shape(a, case)) for a in op.results]
+        assert [x.shape for x in as_tuple(found)] == [
+            (*batch, *op.shape(a, case)) for a in op.results
+        ]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,13 +1,12 @@
 """Threads: the same bits however many, from however many, without the GIL, and after a fork."""
 
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from helpers import BY_NAME, OPS, Case, as_tuple, run_python
+from helpers import BY_NAME, OPS, Case, as_tuple, by_op, run_python
 
 # A batch over threads; one signature cut into tiles, from both ends; and beyond 16, whole again.
 SHAPES = [
@@ -20,7 +19,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+@by_op
 def test_same_bits_for_any_number_of_threads(op, dtype):
     """Sums split by thread would make results depend on the machine."""
     for case, batch in SHAPES:
@@ -109,7 +108,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 def test_fork_after_use(tmp_path):
     """A pool's threads do not come along in a fork; waiting for them would hang the child."""
     done = run_python(FORK, tmp_path)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import BY_NAME, OPS, Case, as_tuple, check, close
+from helpers import BY_NAME, Case, as_tuple, by_op, check, close
 from jax import lax
 from jax.test_util import check_grads
 
@@ -20,8 +20,6 @@ from jax_siglib import _primitive
 TOLERANCE = 1e-12
 CASES = [Case(3, 3), Case(2, 4, prepend=True, scalar_term=True)]
 CASE = CASES[1]  # both options off their defaults, degree beyond 3, as few entries as may be
-
-by_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 
 
 def draw(op, case, batch=(), seed=0):
