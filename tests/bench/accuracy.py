@@ -4,8 +4,8 @@ from fractions import Fraction
 from typing import Any
 
 import cases
-import exact
 import numpy as np
+import oracle
 import peers
 from cases import Join
 from report import NOTHING, Table, error_at_most
@@ -29,12 +29,13 @@ def _against_exact() -> Table:
         for prepend in (False, True):
             statics: dict[str, Any] = cases.keywords(case) | {"prepend": prepend}
             sig, step, ct = (x[0] for x in case.operands("float64"))
-            rational = [[Fraction(float(x)) for x in y] for y in (sig, step, ct)]
+            rational = [np.array([Fraction(x) for x in y.tolist()]) for y in (sig, step, ct)]
             out = jax_siglib.sig_join(sig, step, **statics)
             d_sig, d_step = jax_siglib.sig_join_backprop(ct, sig, step, **statics)
-            exact_out = exact.sig_join(*rational[:2], **statics)
-            exact_d_sig, exact_d_step = exact.sig_join_backprop(
-                rational[2], rational[0], rational[1], **statics
+            size = (case.dimension, case.degree, prepend)
+            exact_out = oracle.sig_join(*rational[:2], *size)
+            exact_d_sig, exact_d_step = oracle.sig_join_backprop(
+                rational[2], rational[0], rational[1], *size
             )
             errors = [
                 _level_error(_minus(out, exact_out), exact_out, case),
@@ -101,7 +102,7 @@ def _float32_errors(library: Any, case: Join) -> list[float]:
     return worst
 
 
-def _minus(found: np.ndarray, wanted: list[Fraction]) -> np.ndarray:
+def _minus(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """The error, rounded only after the subtraction."""
     pairs = zip(found.tolist(), wanted, strict=True)
     return np.array([float(Fraction(x) - y) for x, y in pairs])
@@ -109,13 +110,8 @@ def _minus(found: np.ndarray, wanted: list[Fraction]) -> np.ndarray:
 
 def _level_error(error: Any, wanted: Any, case: Join) -> float:
     error, wanted = np.abs(np.asarray(error, float)), np.abs(np.asarray(wanted, float))
-    worst, start = 0.0, 0
-    for level in range(1, case.degree + 1):
-        end = start + case.dimension**level
-        scale = wanted[..., start:end].max(-1)
-        worst = max(worst, float((error[..., start:end].max(-1) / scale).max()))
-        start = end
-    return worst
+    levels = oracle.level_slices(case.dimension, case.degree, scalar_term=False)
+    return max(float((error[..., s].max(-1) / wanted[..., s].max(-1)).max()) for s in levels)
 
 
 def _norm_error(error: Any, wanted: Any) -> float:

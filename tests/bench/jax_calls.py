@@ -7,6 +7,7 @@ from typing import Any
 import cases
 import jax
 import jax.numpy as jnp
+import oracle
 import peers
 from cases import SMALL, Join
 from report import NOTHING, Table, at_least, at_most, number
@@ -120,10 +121,8 @@ def _calls(join: Callable[..., Any], sig: Any, step: Any, ct: Any) -> dict[str, 
 
 
 def _levels(flat: Any, case: Join) -> list[Any]:
-    levels, start = [], 0
-    for level in range(1, case.degree + 1):
-        size = case.dimension**level
-        part = flat[:, start : start + size]
-        levels.append(part.reshape((case.batch,) + (case.dimension,) * level))
-        start += size
-    return levels
+    slices = oracle.level_slices(case.dimension, case.degree, scalar_term=False)
+    return [
+        flat[:, s].reshape((case.batch,) + (case.dimension,) * level)
+        for level, s in enumerate(slices, 1)
+    ]

@@ -31,15 +31,14 @@ def _speed(joins: list[Join], dtype: str, effort: Effort) -> Table:
             *("fwd prepend / append", "bwd prepend / append"),
         ],
     )
-    limited = dtype == "float32"  # limits were set for this one
+
+    def limit(value: float | None) -> float | None:
+        return value if dtype == "float32" else None  # limits were set for this one
+
     for case in joins:
         calls = _calls(case, dtype)
         taken = compare(calls, effort)
         copy, forward, backward = taken["copy"], taken["forward"], taken["backward"]
-
-        def limit(value: float | None) -> float | None:
-            return value if limited else None
-
         cells = [
             case.label,
             *(number(x.us.median) for x in (copy, forward, backward)),

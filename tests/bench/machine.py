@@ -30,8 +30,6 @@ def describe(xla_threads: int, *, keep_memory: bool) -> dict[str, Any]:
 
 def load() -> str:
     """Load averages: what else ran."""
-    if not hasattr(os, "getloadavg"):
-        return "unknown"
     return ", ".join(f"{x:.2f}" for x in os.getloadavg()) + " (1, 5, 15 minutes)"
 
 

@@ -3,17 +3,13 @@
 import gc
 import itertools
 import math
+import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
 
 Call = Callable[[], Any]
 
@@ -131,7 +127,7 @@ def _turn(call: Call, timing: Timing) -> None:
 
 
 def _page_faults() -> int:
-    return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def _calls_per_turn(call: Call, effort: Effort) -> int:
