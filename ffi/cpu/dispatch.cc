@@ -13,15 +13,19 @@ const KernelTable* chosen = nullptr;
 
 std::vector<const KernelTable*> UsableKernels() {
   std::vector<const KernelTable*> usable = {&baseline::kKernels};
-#if defined(__x86_64__)
+#if defined(JAX_SIGLIB_HAS_avx2) || defined(JAX_SIGLIB_HAS_avx512)
   // These builtins ask the operating system too: it must save the wide registers.
   __builtin_cpu_init();
   const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                         __builtin_cpu_supports("bmi2");
+#if defined(JAX_SIGLIB_HAS_avx2)
   if (has_avx2) usable.push_back(&avx2::kKernels);
+#endif
+#if defined(JAX_SIGLIB_HAS_avx512)
   if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
     usable.push_back(&avx512::kKernels);
+#endif
 #endif
   return usable;
 }

@@ -62,14 +62,16 @@ struct KernelTable {
   Kernels<double> f64;
 };
 
-// Defined by kernels.cc, once per instruction set.
+// Defined by kernels.cc, once per instruction set that CMakeLists.txt builds.
 namespace baseline {
 extern const KernelTable kKernels;
 }
-#if defined(__x86_64__)
+#if defined(JAX_SIGLIB_HAS_avx2)
 namespace avx2 {
 extern const KernelTable kKernels;
 }
+#endif
+#if defined(JAX_SIGLIB_HAS_avx512)
 namespace avx512 {
 extern const KernelTable kKernels;
 }

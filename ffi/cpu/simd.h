@@ -1,6 +1,6 @@
 // One vector type for every instruction set the kernels are compiled for.
 //
-// kernels.cc is compiled once per instruction set, each time with JAX_SIGLIB_ISA
+// Kernels are compiled once per instruction set, each time with JAX_SIGLIB_ISA
 // naming the namespace everything below goes into, so that no function compiled
 // with wide instructions can be picked by the linker for a processor without them.
 // Vec<T> offers the same static functions everywhere:

@@ -1,0 +1,30 @@
+// The kernels of the instruction set that is being compiled, each defined by the file of
+// its name in kernels/, for float and double.
+#ifndef JAX_SIGLIB_CPU_KERNEL_FUNCTIONS_H_
+#define JAX_SIGLIB_CPU_KERNEL_FUNCTIONS_H_
+
+#include "kernels.h"
+
+namespace jax_siglib {
+namespace JAX_SIGLIB_ISA {
+
+template <class T>
+void SigJoin(const SigJoinJob<T>& job, JoinPhase phase, int64_t begin, int64_t end,
+             T* scratch);
+template <class T>
+void SigJoinJvp(const SigJoinJob<T>& job, JoinPhase phase, int64_t begin, int64_t end,
+                T* scratch);
+template <class T>
+void SigJoinBackprop(const SigJoinJob<T>& job, JoinPhase phase, int64_t begin, int64_t end,
+                     T* scratch);
+template <class T>
+void Sig(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
+template <class T>
+void SigJvp(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
+template <class T>
+void SigBackprop(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
+
+}  // namespace JAX_SIGLIB_ISA
+}  // namespace jax_siglib
+
+#endif  // JAX_SIGLIB_CPU_KERNEL_FUNCTIONS_H_

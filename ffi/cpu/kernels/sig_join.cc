@@ -1,0 +1,26 @@
+#include "../kernel_functions.h"
+#include "../sig_join_kernel.h"
+#include "../with_steps.h"
+
+namespace jax_siglib {
+namespace JAX_SIGLIB_ISA {
+
+template <class T>
+void SigJoin(const SigJoinJob<T>& job, JoinPhase phase, int64_t begin, int64_t end,
+             T* scratch) {
+  if (phase == JoinPhase::kWhole && WithStaticSize<T>(job.plan, [&](auto size) {
+        using Size = decltype(size);
+        SigJoinStaticForward<typename Size::Steps, Size::dimension, Size::degree>(
+            job, begin, end);
+      }))
+    return;
+  WithSteps<T>(job.plan, [&](auto steps) {
+    SigJoinForward<typename decltype(steps)::type>(job, phase, begin, end, scratch);
+  });
+}
+
+template void SigJoin(const SigJoinJob<float>&, JoinPhase, int64_t, int64_t, float*);
+template void SigJoin(const SigJoinJob<double>&, JoinPhase, int64_t, int64_t, double*);
+
+}  // namespace JAX_SIGLIB_ISA
+}  // namespace jax_siglib
