@@ -8,9 +8,10 @@ checks it.
 
 from importlib import metadata as _metadata
 
+from jax_siglib import forward_mode
 from jax_siglib._linear_sig import linear_sig
-from jax_siglib._sig import sig, sig_backprop
-from jax_siglib._sig_join import sig_join, sig_join_backprop
+from jax_siglib._sig import sig, sig_backprop, sig_hvp, sig_jvp
+from jax_siglib._sig_join import sig_join, sig_join_backprop, sig_join_hvp, sig_join_jvp
 from jax_siglib._tensor_algebra import sig_length
 
 try:
@@ -20,10 +21,15 @@ except _metadata.PackageNotFoundError:  # run from a build tree that pip never s
 
 __all__ = [
     "__version__",
+    "forward_mode",
     "linear_sig",
     "sig",
     "sig_backprop",
+    "sig_hvp",
     "sig_join",
     "sig_join_backprop",
+    "sig_join_hvp",
+    "sig_join_jvp",
+    "sig_jvp",
     "sig_length",
 ]

@@ -216,7 +216,7 @@ def _path_cases(
     for call, operands, reference_operands, sections in (
         (_sig.sig, (path,), (path,), [levels]),
         (_sig.sig_jvp, (path, t_path), (path, t_path), [levels]),
-        (_sig.sig_backprop, (path, sig, ct_out), (path, lower, ct_out), [whole]),
+        (_sig.sig_backprop, (path, sig, ct_out), (ct_out, path, lower), [whole]),
     ):
         # The layout is known to sig_backprop from its operands.
         keywords = {"degree": degree} if call is _sig.sig_backprop else static

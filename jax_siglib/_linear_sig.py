@@ -11,7 +11,7 @@ from jax_siglib import _tensor_algebra as ta
 from jax_siglib._native import ext
 from jax_siglib._sig_join import join_with_derivatives
 
-__all__ = ["linear_sig"]
+__all__ = ["linear_sig", "linear_sig_in_both_modes"]
 
 Array = TypeVar("Array", bound=Any)
 
@@ -51,13 +51,26 @@ def linear_sig(
         >>> jax_siglib.linear_sig(np.array([1.0, 2.0]), 2, 2)
         array([1. , 2. , 0.5, 1. , 1. , 2. ])
     """
+    return _call(displacement, dimension, degree, scalar_term, n_jobs, both_modes=False)
+
+
+def linear_sig_in_both_modes(
+    displacement: Any, dimension: Any, degree: Any, scalar_term: Any, n_jobs: Any
+) -> Any:
+    """``linear_sig`` for ``jax_siglib.forward_mode``."""
+    return _call(displacement, dimension, degree, scalar_term, n_jobs, both_modes=True)
+
+
+def _call(
+    displacement: Any, dimension: Any, degree: Any, scalar_term: Any, n_jobs: Any, both_modes: bool
+) -> Any:
     dimension = _checks.integer("dimension", dimension, at_least=1)
     degree = _checks.integer("degree", degree, at_least=0)
     scalar_term = _checks.flag("scalar_term", scalar_term)
     n_jobs = _checks.jobs(n_jobs)
     framework, (step,) = _arrays.take(displacement=displacement)
     if framework == "jax":
-        return _jax_linear_sig(step, dimension, degree, scalar_term, n_jobs)
+        return _jax_linear_sig(step, dimension, degree, scalar_term, n_jobs, both_modes)
     length = _check_shape(tuple(step.shape), dimension, degree, scalar_term)
     unit = _arrays.zeros_like_batch(step, length)
     static = dimension, degree, False, n_jobs
@@ -72,12 +85,18 @@ def _check_shape(shape: tuple[int, ...], dimension: int, degree: int, scalar_ter
     return length
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4), inline=True)
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4, 5), inline=True)
 def _jax_linear_sig(
-    displacement: Any, dimension: int, degree: int, scalar_term: bool, n_jobs: int
+    displacement: Any,
+    dimension: int,
+    degree: int,
+    scalar_term: bool,
+    n_jobs: int,
+    both_modes: bool,
 ) -> Any:
     _arrays.check_dtypes(displacement=displacement)
     length = _check_shape(displacement.shape, dimension, degree, scalar_term)
     lead = (1,) * (displacement.ndim - 1)
     unit = jnp.zeros((*lead, length), displacement.dtype)
-    return join_with_derivatives(unit, displacement, (dimension, degree, False, n_jobs))
+    static = dimension, degree, False, n_jobs
+    return join_with_derivatives(unit, displacement, static, both_modes)

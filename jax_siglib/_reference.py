@@ -147,7 +147,7 @@ def sig_jvp(path: Array, t_path: Array, *, degree: int, scalar_term: bool) -> Ar
 
 
 def sig_backprop(
-    path: Array, sig_lower: Array, ct_out: Array, *, degree: int, scalar_term: bool
+    ct_out: Array, path: Array, sig_lower: Array, *, degree: int, scalar_term: bool
 ) -> Array:
     """Cotangent of ``path``, with no prefix signature stored.
 

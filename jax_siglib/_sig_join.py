@@ -1,6 +1,7 @@
 """Extending a signature by one straight segment, and the derivatives of that."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -8,10 +9,11 @@ import numpy as np
 
 from jax_siglib import _arrays, _checks, _reference
 from jax_siglib import _tensor_algebra as ta
+from jax_siglib._derivatives import operation
 from jax_siglib._native import ext
-from jax_siglib._primitive import Kernel, operation, sum_to, vary
+from jax_siglib._primitive import Kernel, sum_to, vary
 
-__all__ = ["sig_join", "sig_join_backprop", "sig_join_jvp"]
+__all__ = ["join_in_both_modes", "sig_join", "sig_join_backprop", "sig_join_hvp", "sig_join_jvp"]
 
 Array = TypeVar("Array", bound=Any)
 Shape = tuple[int, ...]
@@ -25,8 +27,9 @@ def _lower_and_displacement(sig: Any, displacement: Any, **params: Any) -> tuple
     return ta.lower(sig, params["dimension"], params["degree"]), displacement
 
 
-def _same_base(*base: Any, **_params: Any) -> tuple[Any, ...]:
-    return base
+def _lift(lower: Any, displacement: Any, *, length: int, **params: Any) -> tuple[Any, Any]:
+    """The transpose of the above: zeros where nothing is known."""
+    return ta.lift(lower, length, params["dimension"], params["degree"]), displacement
 
 
 OPERATION = operation(
@@ -42,19 +45,22 @@ OPERATION = operation(
         "jax_siglib_sig_join_jvp_v1",
         ranks=(1, 1, 1, 1),
         results=lambda sig_lower, displacement, t_sig, t_displacement, **_: [t_sig],
-        linear=(2, 3),
     ),
     backprop=Kernel(
         _reference.sig_join_backprop,
         "jax_siglib_sig_join_backprop_v1",
         ranks=(1, 1, 1),
         results=lambda ct_out, sig_lower, displacement, **_: [ct_out, displacement],
-        linear=(0,),
+    ),
+    hvp=Kernel(
+        None,
+        "jax_siglib_sig_join_hvp_v1",
+        ranks=(1, 1, 1, 1, 1),
+        results=lambda ct_out, sig_lower, displacement, *_, **__: [sig_lower, displacement],
     ),
     attributes=("dimension", "degree", "prepend", "n_jobs"),
-    tangent_base=_lower_and_displacement,
-    backprop_base=_same_base,
-    tangent_base_back=_same_base,
+    base=_lower_and_displacement,
+    lift=_lift,
 )
 
 
@@ -127,12 +133,9 @@ def sig_join(
     static = _static(dimension, degree, prepend, n_jobs)
     if isinstance(sig, jax.Array) and isinstance(displacement, jax.Array):
         return _jax_sig_join(sig, displacement, *static)
-    framework, arrays = _arrays.take(sig=sig, displacement=displacement)
-    if framework == "jax":
-        return _jax_sig_join(*arrays, *static)
-    sig_shape, displacement_shape = _arrays.shapes_of(arrays)
-    _check_shapes(sig_shape, displacement_shape, *static[:2])
-    return _arrays.call(ext.sig_join, arrays, static, [sig_shape])[0]
+    return _call(ext.sig_join, _jax_sig_join, static, ["sig"], sig=sig, displacement=displacement)[
+        0
+    ]
 
 
 def sig_join_backprop(
@@ -209,14 +212,9 @@ def sig_join_backprop(
     static = _static(dimension, degree, prepend, n_jobs)
     if all(isinstance(x, jax.Array) for x in (d_out, sig, displacement)):
         return _jax_sig_join_backprop(d_out, sig, displacement, *static)
-    framework, arrays = _arrays.take(d_out=d_out, sig=sig, displacement=displacement)
-    if framework == "jax":
-        return _jax_sig_join_backprop(*arrays, *static)
-    d_out_shape, sig_shape, displacement_shape = _arrays.shapes_of(arrays)
-    _check_shapes(sig_shape, displacement_shape, *static[:2])
-    _checks.same_shape("d_out", d_out_shape, sig_shape, "sig")
-    results = [sig_shape, displacement_shape]
-    d_sig, d_step = _arrays.call(ext.sig_join_backprop, arrays, static, results)
+    arrays = {"d_out": d_out, "sig": sig, "displacement": displacement}
+    results = ["sig", "displacement"]
+    d_sig, d_step = _call(ext.sig_join_backprop, _jax_sig_join_backprop, static, results, **arrays)
     return d_sig, d_step
 
 
@@ -231,27 +229,141 @@ def sig_join_jvp(
     prepend: bool = False,
     n_jobs: int = 1,
 ) -> Array:
-    """Directional derivative of ``sig_join`` along ``t_sig`` and ``t_displacement``.
+    r"""Tangent of ``sig_join``: how its result moves when its operands move.
 
-    Takes and refuses what ``sig_join`` does; each tangent looks like its variable, the result like
-    ``t_sig``, with 0 for a scalar term.
+    The Horner chains of ``sig_join``, differentiated by the rule of products (their derivation
+    stands in ``jax_siglib/_reference.py``): the directional derivative of
+    :math:`S \otimes \exp(v)` along the tangents, linear in them. It is the transpose of
+    ``sig_join_backprop``. The highest level of ``sig`` is not read.
+
+    Args:
+        sig: The signature S(x) given to ``sig_join``, shape (..., L); see there.
+        displacement: The segment v given to ``sig_join``, shape (..., d).
+        t_sig: Tangent of ``sig``; its shape, dtype and framework. The scalar term is a constant:
+            a tangent's value there is ignored.
+        t_displacement: Tangent of ``displacement``; its shape, dtype and framework.
+        dimension: Dimension d of the underlying space, at least 1.
+        degree: Truncation degree N of the signature, at least 0.
+        prepend: What ``sig_join`` was given.
+        n_jobs: Threads: 1 is serial, -1 all there are, below -1 all but ``-1 - n_jobs``.
+
+    Returns:
+        The tangent of the result; shape, dtype and framework of ``sig``, with 0 for a scalar term.
+
+    Raises:
+        TypeError: If an argument has the wrong type, or arrays differ in dtype or framework.
+        ValueError: If shapes do not fit each other or ``dimension`` and ``degree``, a number is out
+            of range, or a torch tensor would need this call recorded by autograd.
+
+    Example:
+        >>> import numpy as np
+        >>> import jax_siglib
+        >>> sig, displacement = np.array([1.0, 0.5]), np.array([2.0])
+        >>> t_sig, t_displacement = np.array([1.0, 1.0]), np.array([0.0])
+        >>> jax_siglib.sig_join_jvp(sig, displacement, t_sig, t_displacement, 1, 2)
+        array([1., 3.])
     """
     static = _static(dimension, degree, prepend, n_jobs)
-    framework, arrays = _arrays.take(
-        sig=sig, displacement=displacement, t_sig=t_sig, t_displacement=t_displacement
-    )
+    arrays = {"sig": sig, "displacement": displacement}
+    arrays |= {"t_sig": t_sig, "t_displacement": t_displacement}
+    return _call(ext.sig_join_jvp, _jax_sig_join_jvp, static, ["sig"], **arrays)[0]
+
+
+def sig_join_hvp(
+    d_out: Array,
+    sig: Array,
+    displacement: Array,
+    t_sig: Array,
+    t_displacement: Array,
+    dimension: int,
+    degree: int,
+    *,
+    prepend: bool = False,
+    n_jobs: int = 1,
+) -> tuple[Array, Array]:
+    """How ``sig_join_backprop`` moves with its operands: a Hessian-vector product.
+
+    The product of the Hessian of the scalar <d_out, sig_join(sig, displacement)> with the vector
+    (t_sig, t_displacement): the derivative of ``sig_join_backprop(d_out, sig, displacement)`` along
+    it, with ``d_out`` held fixed. It is the backward pass of ``sig_join``, differentiated by the
+    rule of products. No highest level but that of ``d_out`` is read.
+
+    Args:
+        d_out: Derivative of a scalar with respect to ``sig_join``'s result; shape, dtype and
+            framework of ``sig``.
+        sig: The signature S(x) given to ``sig_join``, shape (..., L); see there.
+        displacement: The segment v given to ``sig_join``, shape (..., d).
+        t_sig: The vector's share for ``sig``; its shape, dtype and framework.
+        t_displacement: The vector's share for ``displacement``; its shape, dtype and framework.
+        dimension: Dimension d of the underlying space, at least 1.
+        degree: Truncation degree N of the signature, at least 0.
+        prepend: What ``sig_join`` was given.
+        n_jobs: Threads: 1 is serial, -1 all there are, below -1 all but ``-1 - n_jobs``.
+
+    Returns:
+        The product's shares for ``sig`` and ``displacement``, each with the shape, dtype and
+        framework of its variable; 0 in the highest level, which the Hessian does not know, and in
+        a scalar term.
+
+    Raises:
+        TypeError: If an argument has the wrong type, or arrays differ in dtype or framework.
+        ValueError: If shapes do not fit each other or ``dimension`` and ``degree``, a number is out
+            of range, or a torch tensor would need this call recorded by autograd.
+
+    Example:
+        >>> import numpy as np
+        >>> import jax_siglib
+        >>> d_out, sig, displacement = np.array([0.0, 1.0]), np.array([1.0, 0.5]), np.array([2.0])
+        >>> t_sig, t_displacement = np.array([1.0, 0.0]), np.array([0.5])
+        >>> jax_siglib.sig_join_hvp(d_out, sig, displacement, t_sig, t_displacement, 1, 2)
+        (array([0.5, 0. ]), array([1.5]))
+    """
+    static = _static(dimension, degree, prepend, n_jobs)
+    arrays = {"d_out": d_out, "sig": sig, "displacement": displacement}
+    arrays |= {"t_sig": t_sig, "t_displacement": t_displacement}
+    results = ["sig", "displacement"]
+    d_sig, d_step = _call(ext.sig_join_hvp, _jax_sig_join_hvp, static, results, **arrays)
+    return d_sig, d_step
+
+
+def join_with_derivatives(
+    sig: Any, displacement: Any, static: Static, both_modes: bool = False
+) -> Any:
+    """The operation on checked JAX arrays, whose leading shapes may be stretched from size 1.
+
+    With ``both_modes`` it is the bare primitive, which knows forward and reverse mode; else
+    ``sig_join_backprop`` is its registered backward rule, and JAX rules out forward mode.
+    """
+    sig, displacement = vary(sig, displacement)
+    if both_modes:
+        return OPERATION.forward.bind(sig, displacement, **_params(*static))[0]
+    return _join(sig, displacement, static)
+
+
+def join_in_both_modes(
+    sig: Any, displacement: Any, dimension: Any, degree: Any, prepend: Any, n_jobs: Any
+) -> Any:
+    """``sig_join`` for ``jax_siglib.forward_mode``."""
+    static = _static(dimension, degree, prepend, n_jobs)
+    on_jax = functools.partial(_jax_sig_join, both_modes=True)
+    return _call(ext.sig_join, on_jax, static, ["sig"], sig=sig, displacement=displacement)[0]
+
+
+def _call(
+    kernel: Callable[..., None],
+    on_jax: Callable[..., Any],
+    static: Static,
+    results: list[str],
+    **arrays: Any,
+) -> Any:
+    """Call what the framework of the arrays asks for; results look like the arrays named."""
+    framework, taken = _arrays.take(**arrays)
     if framework == "jax":
-        return _jax_sig_join_jvp(*arrays, *static)
-    sig_shape, displacement_shape, t_sig_shape, t_displacement_shape = _arrays.shapes_of(arrays)
-    _check_shapes(sig_shape, displacement_shape, *static[:2])
-    _checks.same_shape("t_sig", t_sig_shape, sig_shape, "sig")
-    _checks.same_shape("t_displacement", t_displacement_shape, displacement_shape, "displacement")
-    return _arrays.call(ext.sig_join_jvp, arrays, static, [sig_shape])[0]
-
-
-def join_with_derivatives(sig: Any, displacement: Any, static: Static) -> Any:
-    """The operation on checked JAX arrays, whose leading shapes may be stretched from size 1."""
-    return _join(*vary(sig, displacement), static)
+        out = on_jax(*taken, *static)
+        return out if isinstance(out, tuple) else (out,)
+    shapes = dict(zip(arrays, _arrays.shapes_of(taken), strict=True))
+    _check_shapes(shapes, *static[:2])
+    return _arrays.call(kernel, taken, static, [shapes[name] for name in results])
 
 
 def _static(dimension: Any, degree: Any, prepend: Any, n_jobs: Any) -> Static:
@@ -263,12 +375,22 @@ def _static(dimension: Any, degree: Any, prepend: Any, n_jobs: Any) -> Static:
     )
 
 
-def _check_shapes(sig: Shape, displacement: Shape, dimension: int, degree: int) -> None:
+def _check_shapes(shapes: dict[str, Shape], dimension: int, degree: int) -> None:
+    """Refuse shapes, by the names of the arrays, that do not fit each other."""
+    sig, displacement = shapes["sig"], shapes["displacement"]
     _checks.rank("sig", sig, ["L"])
     _checks.rank("displacement", displacement, ["d"])
     _checks.last_axis("displacement", displacement, dimension)
     ta.check_length("sig", sig[-1], dimension, degree)
     _checks.batch_shape("displacement", displacement[:-1], sig[:-1], "sig")
+    for name, of in (("d_out", "sig"), ("t_sig", "sig"), ("t_displacement", "displacement")):
+        if name in shapes:
+            _checks.same_shape(name, shapes[name], shapes[of], of)
+
+
+def _check_jax(dimension: int, degree: int, **arrays: Any) -> None:
+    _arrays.check_dtypes(**arrays)
+    _check_shapes({name: x.shape for name, x in arrays.items()}, dimension, degree)
 
 
 # From here on JAX arrays. The bodies run when JAX traces them, once per shape, dtype and statics,
@@ -303,29 +425,27 @@ def _join_bwd(static: Static, residual: Any, ct_out: Any) -> Any:
 _join.defvjp(_join_fwd, _join_bwd)
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5), inline=True)
+@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5, 6), inline=True)
 def _jax_sig_join(
-    sig: Any, displacement: Any, dimension: int, degree: int, prepend: bool, n_jobs: int
-) -> Any:
-    _arrays.check_dtypes(sig=sig, displacement=displacement)
-    _check_shapes(sig.shape, displacement.shape, dimension, degree)
-    return join_with_derivatives(sig, displacement, (dimension, degree, prepend, n_jobs))
-
-
-@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6), inline=True)
-def _jax_sig_join_backprop(
-    d_out: Any,
     sig: Any,
     displacement: Any,
     dimension: int,
     degree: int,
     prepend: bool,
     n_jobs: int,
+    both_modes: bool = False,
 ) -> Any:
-    _arrays.check_dtypes(d_out=d_out, sig=sig, displacement=displacement)
-    _check_shapes(sig.shape, displacement.shape, dimension, degree)
-    _checks.same_shape("d_out", d_out.shape, sig.shape, "sig")
-    params = _params(dimension, degree, prepend, n_jobs)
+    _check_jax(dimension, degree, sig=sig, displacement=displacement)
+    static = dimension, degree, prepend, n_jobs
+    return join_with_derivatives(sig, displacement, static, both_modes)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6), inline=True)
+def _jax_sig_join_backprop(
+    d_out: Any, sig: Any, displacement: Any, dimension: int, degree: int, *options: Any
+) -> Any:
+    _check_jax(dimension, degree, d_out=d_out, sig=sig, displacement=displacement)
+    params = _params(dimension, degree, *options)
     base = _lower_and_displacement(sig, displacement, **params)
     return tuple(OPERATION.backprop.bind(*vary(d_out, *base), **params))
 
@@ -338,15 +458,31 @@ def _jax_sig_join_jvp(
     t_displacement: Any,
     dimension: int,
     degree: int,
-    prepend: bool,
-    n_jobs: int,
+    *options: Any,
 ) -> Any:
-    _arrays.check_dtypes(
-        sig=sig, displacement=displacement, t_sig=t_sig, t_displacement=t_displacement
-    )
-    _check_shapes(sig.shape, displacement.shape, dimension, degree)
-    _checks.same_shape("t_sig", t_sig.shape, sig.shape, "sig")
-    _checks.same_shape("t_displacement", t_displacement.shape, displacement.shape, "displacement")
-    params = _params(dimension, degree, prepend, n_jobs)
+    tangents = {"t_sig": t_sig, "t_displacement": t_displacement}
+    _check_jax(dimension, degree, sig=sig, displacement=displacement, **tangents)
+    params = _params(dimension, degree, *options)
     base = _lower_and_displacement(sig, displacement, **params)
-    return OPERATION.tangent.bind(*vary(*base, t_sig, t_displacement), **params)[0]
+    return OPERATION.tangent.bind(*vary(*base, *tangents.values()), **params)[0]
+
+
+@functools.partial(jax.jit, static_argnums=(5, 6, 7, 8), inline=True)
+def _jax_sig_join_hvp(
+    d_out: Any,
+    sig: Any,
+    displacement: Any,
+    t_sig: Any,
+    t_displacement: Any,
+    dimension: int,
+    degree: int,
+    *options: Any,
+) -> Any:
+    arrays = {"d_out": d_out, "sig": sig, "displacement": displacement}
+    tangents = {"t_sig": t_sig, "t_displacement": t_displacement}
+    _check_jax(dimension, degree, **arrays, **tangents)
+    params = _params(dimension, degree, *options)
+    base = _lower_and_displacement(sig, displacement, **params)
+    t_base = _lower_and_displacement(t_sig, t_displacement, **params)
+    found = OPERATION.hvp.bind(*vary(d_out, *base, *t_base), **params)
+    return tuple(_lift(*found, length=sig.shape[-1], **params))

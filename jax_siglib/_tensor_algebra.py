@@ -7,6 +7,8 @@ Levels 1..N lie one after another, level k with its d**k entries in row-major or
 import functools
 from typing import Any
 
+import jax.numpy as jnp
+
 from jax_siglib import _checks
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "has_scalar_term",
     "layout_lengths",
     "level_slices",
+    "lift",
     "lower",
     "lower_length",
     "sig_length",
@@ -106,3 +109,10 @@ def lower(sig: Any, dimension: int, degree: int) -> Any:
     """Levels 1..degree-1 of a signature in either layout, without its scalar term."""
     start = int(has_scalar_term(sig.shape[-1], dimension, degree))
     return sig[..., start : start + lower_length(dimension, degree)]
+
+
+def lift(lower: Any, length: int, dimension: int, degree: int) -> Any:
+    """The transpose of ``lower``: a signature of this length with these levels, zeros elsewhere."""
+    start = int(has_scalar_term(length, dimension, degree))
+    end = length - start - lower.shape[-1]
+    return jnp.pad(lower, [(0, 0)] * (lower.ndim - 1) + [(start, end)])

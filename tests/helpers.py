@@ -221,7 +221,7 @@ OPS = [
         lambda case: {"degree": case.degree},
         lambda case, path, sig, g: oracle.sig_backprop(path, g, case.degree),
         lambda case, path, sig, g: _reference.sig_backprop(
-            path, _lower(sig, case), g, degree=case.degree, scalar_term=case.scalar_term
+            g, path, _lower(sig, case), degree=case.degree, scalar_term=case.scalar_term
         ),
         ("Td",),
         tied=("sig",),

@@ -102,7 +102,7 @@ ffi::Error DoSigJvp(ffi::ThreadPool pool, int64_t degree, int64_t n_jobs,
 }
 
 ffi::Error DoSigBackprop(ffi::ThreadPool pool, int64_t degree, int64_t n_jobs,
-                         ffi::AnyBuffer path, ffi::AnyBuffer sig, ffi::AnyBuffer ct_out,
+                         ffi::AnyBuffer ct_out, ffi::AnyBuffer path, ffi::AnyBuffer sig,
                          Result ct_path) {
   return Carry(pool, n_jobs, [&](Threads threads) {
     return SigBackprop(Read(path), Read(sig), Read(ct_out), Read(*ct_path), degree,
