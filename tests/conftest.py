@@ -1,10 +1,14 @@
-"""How every test runs: on the CPU, 64 bits allowed, and no dtype promoted behind anyone's back."""
+"""How every test runs: on the CPU, 64 bits allowed, and no dtype promoted behind anyone's back.
+
+``pytest --matrix FILE`` writes what the run has proven, transformation by operation by dtype.
+"""
 
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
+import matrix
 import pytest
 
 jax.config.update("jax_enable_x64", True)
@@ -21,3 +25,30 @@ def torch():
             pytest.fail("JAX_SIGLIB_REQUIRE_TORCH=1, but torch cannot be imported")
         pytest.skip("torch is not installed")
     return torch
+
+
+def pytest_addoption(parser):
+    parser.addoption("--matrix", metavar="FILE", help="write the table of what was proven to FILE")
+
+
+@pytest.fixture
+def proven(request):
+    """Call it as ``proven(transformation, operation, dtype)``; it counts if the test passes."""
+
+    def note(*cell):
+        request.node.user_properties.append(("proven", cell))
+
+    return note
+
+
+_proven = set()
+
+
+def pytest_runtest_logreport(report):
+    if report.when == "call" and report.passed:
+        _proven.update(cell for key, cell in report.user_properties if key == "proven")
+
+
+def pytest_sessionfinish(session):
+    if file := session.config.getoption("--matrix"):
+        matrix.write(file, _proven)

@@ -8,15 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import oracle
 import pytest
 
 import jax_siglib
-from jax_siglib import _reference, _sig, _sig_join
+from jax_siglib import _reference, forward_mode
 from jax_siglib import _tensor_algebra as ta
 
 TESTS = Path(__file__).parent
+DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
 class Case(NamedTuple):
@@ -157,10 +159,31 @@ def _reference_linear_sig(case, displacement):
     return _reference.sig_join(unit, displacement, **join_keywords(case))
 
 
+def _reference_join_hvp(case, d_out, sig, displacement, *direction):
+    """The reference's backward pass, differentiated by JAX."""
+
+    def backprop(sig, displacement):
+        lower = _lower(sig, case)
+        return _reference.sig_join_backprop(d_out, lower, displacement, **join_keywords(case))
+
+    return jax.jvp(backprop, (sig, displacement), direction)[1]
+
+
+def _reference_sig_hvp(case, path, t_path, sig_derivs):
+    """The reference's forward pass, differentiated by JAX twice: no prefix is undone."""
+    keywords = {"degree": case.degree, "scalar_term": case.scalar_term}
+
+    def gradient(path):
+        forward = functools.partial(_reference.sig, **keywords)
+        return jax.vjp(forward, path)[1](sig_derivs)[0]
+
+    return jax.jvp(gradient, (path,), (t_path,))[1]
+
+
 OPS = [
     Op(
         "sig_join",
-        _sig_join.sig_join,
+        jax_siglib.sig_join,
         {"sig": "L", "displacement": "d"},
         join_keywords,
         _join_oracle(oracle.sig_join),
@@ -170,7 +193,7 @@ OPS = [
     ),
     Op(
         "sig_join_jvp",
-        _sig_join.sig_join_jvp,
+        jax_siglib.sig_join_jvp,
         {"sig": "L", "displacement": "d", "t_sig": "L", "t_displacement": "d"},
         join_keywords,
         _join_oracle(oracle.sig_join_jvp),
@@ -182,7 +205,7 @@ OPS = [
     ),
     Op(
         "sig_join_backprop",
-        _sig_join.sig_join_backprop,
+        jax_siglib.sig_join_backprop,
         {"d_out": "L", "sig": "L", "displacement": "d"},
         join_keywords,
         _join_oracle(oracle.sig_join_backprop),
@@ -194,7 +217,7 @@ OPS = [
     ),
     Op(
         "sig",
-        _sig.sig,
+        jax_siglib.sig,
         {"path": "Td"},
         lambda case: {"degree": case.degree, "scalar_term": case.scalar_term},
         lambda case, path: oracle.sig(path, case.degree, case.scalar_term),
@@ -204,7 +227,7 @@ OPS = [
     ),
     Op(
         "sig_jvp",
-        _sig.sig_jvp,
+        jax_siglib.sig_jvp,
         {"path": "Td", "t_path": "Td"},
         lambda case: {"degree": case.degree, "scalar_term": case.scalar_term},
         lambda case, path, t_path: oracle.sig_jvp(path, t_path, case.degree, case.scalar_term),
@@ -216,7 +239,7 @@ OPS = [
     ),
     Op(
         "sig_backprop",
-        _sig.sig_backprop,
+        jax_siglib.sig_backprop,
         {"path": "Td", "sig": "L", "sig_derivs": "L"},
         lambda case: {"degree": case.degree},
         lambda case, path, sig, g: oracle.sig_backprop(path, g, case.degree),
@@ -226,6 +249,26 @@ OPS = [
         ("Td",),
         tied=("sig",),
         # As many joins again are undone, and there were as many in the signature given.
+        errors=lambda case: 3 * (case.points - 1),
+    ),
+    Op(
+        "sig_join_hvp",
+        jax_siglib.sig_join_hvp,
+        {"d_out": "L", "sig": "L", "displacement": "d", "t_sig": "L", "t_displacement": "d"},
+        join_keywords,
+        _join_oracle(oracle.sig_join_hvp),
+        _reference_join_hvp,
+        ("L", "d"),
+        has_prepend=True,
+    ),
+    Op(
+        "sig_hvp",
+        jax_siglib.sig_hvp,
+        {"path": "Td", "t_path": "Td", "sig_derivs": "L"},
+        lambda case: {"degree": case.degree},
+        lambda case, path, t_path, g: oracle.sig_hvp(path, t_path, g, case.degree),
+        _reference_sig_hvp,
+        ("Td",),
         errors=lambda case: 3 * (case.points - 1),
     ),
     Op(
@@ -243,6 +286,13 @@ OPS = [
     ),
 ]
 BY_NAME = {op.name: op for op in OPS}
+
+
+def both_modes(op: Op) -> Op:
+    """The operation as ``jax_siglib.forward_mode`` has it."""
+    return op._replace(call=getattr(forward_mode, op.name))
+
+
 by_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 
 

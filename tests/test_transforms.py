@@ -1,8 +1,4 @@
-"""Every operation under every JAX transformation, against the plain jax.numpy reference.
-
-Tolerances: float64 sums in another order; 1e-12 of the largest entry is ten times what the sweeps
-hold single results to, for derivatives of them are sums of ten or so such results.
-"""
+"""Every operation under every JAX transformation, against the plain jax.numpy reference."""
 
 import itertools
 
@@ -10,24 +6,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import BY_NAME, Case, as_tuple, by_op, check, close
+from helpers import BY_NAME, DTYPES, Case, as_tuple, both_modes, by_op, check, close
 from jax import lax
 from jax.test_util import check_grads
+from transformations import TRANSFORMATIONS
 
 import jax_siglib
 from jax_siglib import _primitive
 
+# float64: sums in another order; 1e-12 of the largest entry is ten times what the sweeps hold
+# single results to, for derivatives of them are sums of ten or so such results. The others round
+# what they pass from one operation to the next: 8 units of their last place.
 TOLERANCE = 1e-12
+TOLERANCES = {"float64": TOLERANCE} | {
+    dtype: 8 * float(jnp.finfo(dtype).eps) for dtype in ("float32", "bfloat16", "float16")
+}
 CASES = [Case(3, 3), Case(2, 4, prepend=True, scalar_term=True)]
 CASE = CASES[1]  # both options off their defaults, degree beyond 3, as few entries as may be
+SMALL = Case(2, 3, prepend=True, scalar_term=True)
 
 
 def draw(op, case, batch=(), seed=0):
     return [jnp.asarray(x) for x in op.draw(seed, case, "float64", batch)]
 
 
-def draw_free(op, case, batch=()):
-    return [jnp.asarray(x) for x in op.draw_free(0, case, "float64", batch)]
+def draw_free(op, case, batch=(), seed=0):
+    return [jnp.asarray(x) for x in op.draw_free(seed, case, "float64", batch)]
 
 
 def weigh(function, op, case):
@@ -42,10 +46,6 @@ def weigh(function, op, case):
     return scalar
 
 
-def all_arguments(op):
-    return tuple(range(len(op.takes)))
-
-
 def same(found, expected, tolerance=TOLERANCE):
     found, expected = jax.tree.leaves(found), jax.tree.leaves(expected)
     assert len(found) == len(expected)
@@ -54,9 +54,62 @@ def same(found, expected, tolerance=TOLERANCE):
         close(ours, theirs, tolerance)
 
 
+def same_up_to_zeros(found, expected, tolerance=TOLERANCE):
+    """As ``same``, at one scale for all, as some are exactly zero by the mathematics."""
+    found, expected = jax.tree.leaves(found), jax.tree.leaves(expected)
+    scale = max(float(jnp.max(jnp.abs(x))) for x in expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.shape == theirs.shape
+        error = jnp.max(jnp.abs(ours.astype("float64") - theirs))
+        assert float(error) <= tolerance * scale
+
+
+@pytest.fixture(scope="module")
+def expected():
+    """Each transformation of the reference in float64, worked out once for all dtypes."""
+    known = {}
+
+    def look_up(op, name):
+        if (op.name, name) not in known:
+            arrays, directions = (draw_free(op, SMALL, (), seed) for seed in (0, 5))
+            run = TRANSFORMATIONS[name].run
+            f = op.free(SMALL, reference=True)
+            known[op.name, name] = jax.jit(lambda x, u: run(f, x, u))(arrays, directions)
+        return known[op.name, name]
+
+    return look_up
+
+
+@pytest.mark.parametrize("name", TRANSFORMATIONS)
 @by_op
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_eager_and_jit(op, dtype):
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transformation(op, name, dtype, expected, proven):
+    """The table of transformations.py. The dtype that goes in comes out, however deep inside."""
+    run, forward_mode = TRANSFORMATIONS[name]
+    arrays, directions = ([x.astype(dtype) for x in draw_free(op, SMALL, (), i)] for i in (0, 5))
+    f = both_modes(op).free(SMALL) if forward_mode else op.free(SMALL)
+    found = jax.jit(lambda x, u: run(f, x, u))(arrays, directions)
+    assert {x.dtype for x in jax.tree.leaves(found)} == {jnp.dtype(dtype)}
+    same_up_to_zeros(found, expected(op, name), TOLERANCES[dtype])
+    proven(name, op.name, dtype)
+
+
+@by_op
+def test_forward_mode_where_custom_vjp_rules_it_out(op):
+    """Else jax_siglib.forward_mode would have no reason to be."""
+    arrays = draw_free(op, SMALL)
+    wrapped = hasattr(jax_siglib.forward_mode, op.name) and both_modes(op).call is not op.call
+    if wrapped:
+        with pytest.raises(TypeError, match="custom_vjp"):
+            jax.jvp(op.free(SMALL), arrays, arrays)
+    else:
+        jax.jvp(op.free(SMALL), arrays, arrays)
+    assert wrapped == (op.name in ("sig_join", "sig", "linear_sig"))
+
+
+@by_op
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_eager_and_jit(op, dtype, proven):
     """Both ways into the kernel, against the oracle; the same bits from both, and from numpy."""
     for case in CASES if op.has_prepend else CASES[:1]:
         plain = op.draw(0, case, dtype, (2, 3))
@@ -67,29 +120,28 @@ def test_eager_and_jit(op, dtype):
             assert isinstance(a, jax.Array) and isinstance(b, jax.Array)
             np.testing.assert_array_equal(a, b, strict=True)
             np.testing.assert_array_equal(a, c, strict=True)
+    proven("eager", op.name, dtype)
 
 
 @by_op
 def test_grad(op):
-    """Grad and value_and_grad by every argument, under jit."""
+    """Grad and value_and_grad by every free argument, under jit and not."""
     for case in CASES:
-        arrays = draw(op, case)
-        of = all_arguments(op)
-        ours = jax.jit(jax.value_and_grad(weigh(op.bind(case), op, case), of))(*arrays)
-        reference = weigh(op.bind_reference(case), op, case)
-        same(ours, jax.jit(jax.value_and_grad(reference, of))(*arrays))
-    same(jax.grad(weigh(op.bind(case), op, case), of)(*arrays), ours[1])  # not under jit
+        arrays = draw_free(op, case)
+        of = tuple(range(len(arrays)))
+        ours = jax.jit(jax.value_and_grad(weigh(op.free(case), op, case), of))(*arrays)
+        reference = weigh(op.free(case, reference=True), op, case)
+        same_up_to_zeros(ours, jax.jit(jax.value_and_grad(reference, of))(*arrays))
+    same_up_to_zeros(jax.grad(weigh(op.free(case), op, case), of)(*arrays), ours[1])
 
 
 @by_op
-def test_float32_gradients_stay_float32(op):
-    arrays = [x.astype("float32") for x in draw(op, CASE)]
-
-    def scalar(*arrays):
-        return sum(jnp.sum(x) for x in as_tuple(op.bind(CASE)(*arrays)))
-
-    for gradient in jax.eval_shape(jax.grad(scalar, all_arguments(op)), *arrays):
-        assert gradient.dtype == "float32"
+def test_tied_arguments_have_no_derivative(op):
+    """What they would carry is counted with the argument that they are a function of."""
+    for i, name in enumerate(op.takes):
+        if name in op.tied:
+            gradient = jax.grad(weigh(op.bind(CASE), op, CASE), i)(*draw(op, CASE))
+            assert not gradient.any()
 
 
 @by_op
@@ -138,26 +190,6 @@ def test_nested_vmap(op):
     same(total(ours)(*arrays), total(reference)(*arrays))
 
 
-@by_op
-def test_scan_and_checkpoint(op):
-    """The operation as a step of a loop, and with its residuals thrown away."""
-    arrays = draw(op, CASE, (3,))
-    of = all_arguments(op)
-
-    def loop(f, wrap):
-        def total(*stacked):
-            def step(carry, x):
-                return carry + wrap(weigh(f, op, CASE))(*x), None
-
-            return lax.scan(step, jnp.zeros(()), stacked)[0]
-
-        return jax.jit(jax.value_and_grad(total, of))
-
-    expected = loop(op.bind_reference(CASE), lambda f: f)(*arrays)
-    same(loop(op.bind(CASE), lambda f: f)(*arrays), expected)
-    same(loop(op.bind(CASE), jax.checkpoint)(*arrays), expected)
-
-
 def test_signature_as_scan_carry():
     """What the library is for: a signature extended step by step, trained through."""
     d, degree = 3, 3
@@ -179,12 +211,13 @@ def test_signature_as_scan_carry():
 
 @by_op
 def test_check_grads(op):
-    """Numerical derivatives, first and second order.
+    """Numerical derivatives, first and second order, in both modes where there are both.
 
     jax.test_util's own tolerance for float64, 1e-5, covers its step of 1/2048.
     """
-    arrays = draw_free(op, CASE)
-    check_grads(jax.jit(op.free(CASE)), tuple(arrays), order=2, modes=["rev"])
+    arrays = tuple(draw_free(op, CASE))
+    check_grads(jax.jit(op.free(CASE)), arrays, order=2, modes=["rev"])
+    check_grads(jax.jit(both_modes(op).free(CASE)), arrays, order=1, modes=["fwd", "rev"])
 
 
 @by_op
@@ -212,13 +245,6 @@ def test_third_order():
         return jax.jit(jax.jacrev(jax.jacrev(jax.jacrev(scalar))))(arrays[1])
 
     same(third(op.bind(case)), third(op.bind_reference(case)))
-
-
-def same_up_to_zeros(found, expected):
-    """As ``same``, at one scale for all blocks, as some are exactly zero by the mathematics."""
-    scale = max(float(jnp.max(jnp.abs(x))) for x in jax.tree.leaves(expected))
-    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        assert float(jnp.max(jnp.abs(ours - theirs))) <= TOLERANCE * scale
 
 
 @pytest.mark.parametrize("scalar_term", [False, True])
@@ -258,7 +284,8 @@ def test_vmap_copies_nothing(op):
 def test_platforms_without_a_kernel(op):
     """Elsewhere the reference must be lowered; a call of a CPU kernel there would not compile."""
     arrays = draw(op, CASE)
-    for f in (op.bind(CASE), jax.grad(weigh(op.bind(CASE), op, CASE), all_arguments(op))):
+    of = tuple(range(len(arrays)))
+    for f in (op.bind(CASE), jax.grad(weigh(op.bind(CASE), op, CASE), of)):
         traced = jax.jit(f).trace(*arrays)
         for platform in ("tpu", "cuda"):
             if platform not in _primitive.served():
@@ -271,7 +298,7 @@ def test_platforms_without_a_kernel(op):
 def test_without_jit(op):
     """Under disable_jit, where people debug, a primitive has to evaluate itself."""
     arrays = draw(op, CASE, (2,))
-    of = all_arguments(op)
+    of = tuple(range(len(arrays)))
 
     def total(*arrays):
         return jnp.sum(jax.vmap(weigh(op.bind(CASE), op, CASE))(*arrays))
@@ -301,7 +328,7 @@ def compilations():
 def test_compiled_once(op, compilations):
     """A repeated call with the same shapes and numbers, of whatever int type, compiles nothing."""
     arrays = draw(op, CASE, (11,))
-    derivative = jax.grad(weigh(op.bind(CASE), op, CASE), all_arguments(op))
+    derivative = jax.grad(weigh(op.bind(CASE), op, CASE), tuple(range(len(arrays))))
 
     def calls():
         jax.block_until_ready(op.bind(CASE)(*arrays))
