@@ -23,15 +23,21 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jax_siglib._in_place import overwritable
 from jax_siglib._native import ext
 
-__all__ = ["Kernel", "Operation", "operation", "served", "sum_to", "vary"]
+__all__ = ["INLINE", "Kernel", "Operation", "in_place", "operation", "served", "sum_to", "vary"]
 
 Shape = tuple[int, ...]
+
+# For ``jax.jit``: leave no call in a program around it. From 0.12 on True leaves one in the jaxpr,
+# and its lowering does not see where its arguments come from (_in_place.py).
+INLINE: Any = jax.Inline.JAX_EARLY if hasattr(jax, "Inline") else True
 
 _CPU_TARGETS: dict[str, Any] = ext.registrations()
 for _target, _capsule in _CPU_TARGETS.items():
     jax.ffi.register_ffi_target(_target, _capsule, platform="cpu", api_version=1)
+_IN_PLACE: dict[str, tuple[tuple[int, int], ...]] = {}
 
 
 class Kernel(NamedTuple):
@@ -45,6 +51,8 @@ class Kernel(NamedTuple):
         results: Shapes of the results without leading axes, given those of the operands and the
             parameters by keyword.
         linear: Positions of the operands it is linear in, jointly.
+        in_place: Pairs of positions (operand, result): the kernel can write this result over that
+            operand.
     """
 
     reference: Callable[..., Any]
@@ -52,6 +60,7 @@ class Kernel(NamedTuple):
     ranks: tuple[int, ...]
     results: Callable[..., Sequence[Shape]]
     linear: tuple[int, ...] = ()
+    in_place: tuple[tuple[int, int], ...] = ()
 
 
 class Operation(NamedTuple):
@@ -95,8 +104,8 @@ def operation(
     )
 
     def forward_jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> Any:
+        base = tangent_base(*primals, **params)  # first: see _in_place.py
         out = primitives.forward.bind(*primals, **params)
-        base = tangent_base(*primals, **params)
         operands = _merge(tangent, base, map(ad.instantiate_zeros, tangents))
         return out, primitives.tangent.bind(*vary(*operands), **params)
 
@@ -113,6 +122,11 @@ def operation(
 def served() -> dict[str, frozenset[str]]:
     """Names of the kernels' FFI targets by the platform they serve."""
     return {"cpu": frozenset(_CPU_TARGETS)}
+
+
+def in_place() -> dict[str, tuple[tuple[int, int], ...]]:
+    """What the kernels can write in place, as ``Kernel.in_place``, by their FFI targets."""
+    return dict(_IN_PLACE)
 
 
 def vary(*operands: Any) -> tuple[Any, ...]:
@@ -171,20 +185,28 @@ def _primitive(name: str, kernel: Kernel, attributes: tuple[str, ...]) -> Primit
     by_reference = mlir.lower_fun(_plain(kernel), multiple_results=True)
     mlir.register_lowering(primitive, by_reference)
     if kernel.target in _CPU_TARGETS:
-        by_kernel = _kernel_lowering(kernel.target, attributes)
-        mlir.register_lowering(primitive, by_kernel, platform="cpu")
+        _IN_PLACE[kernel.target] = kernel.in_place
+        by_kernel = _kernel_lowering(kernel, attributes)
+        # Not from a cache, which knows an operand's type only, not where it comes from.
+        mlir.register_lowering(primitive, by_kernel, platform="cpu", cacheable=False)
     return primitive
 
 
-def _kernel_lowering(target: str, attributes: tuple[str, ...]) -> Callable[..., Any]:
+def _kernel_lowering(kernel: Kernel, attributes: tuple[str, ...]) -> Callable[..., Any]:
     """Lowering to a call of the kernel, by a traced function so that it can be partitioned."""
 
     def lowering(context: Any, *operands: Any, **params: Any) -> Any:
         results = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in context.avals_out]
         exact = {name: _attribute(params[name]) for name in attributes}
+        aliases = {
+            i: o
+            for i, o in kernel.in_place
+            if context.avals_in[i].shape == results[o].shape and overwritable(operands[i])
+        }
 
         def call(*arrays: Any) -> Any:
-            return jax.ffi.ffi_call(target, results)(*arrays, **exact)
+            of_kernel = jax.ffi.ffi_call(kernel.target, results, input_output_aliases=aliases)
+            return of_kernel(*arrays, **exact)
 
         return mlir.lower_fun(call, multiple_results=True)(context, *operands)
 

@@ -9,7 +9,7 @@ import numpy as np
 from jax_siglib import _arrays, _checks, _reference
 from jax_siglib import _tensor_algebra as ta
 from jax_siglib._native import ext
-from jax_siglib._primitive import Kernel, operation, sum_to, vary
+from jax_siglib._primitive import INLINE, Kernel, operation, sum_to, vary
 
 __all__ = ["sig_join", "sig_join_backprop", "sig_join_jvp"]
 
@@ -36,6 +36,7 @@ OPERATION = operation(
         "jax_siglib_sig_join_v1",
         ranks=(1, 1),
         results=lambda sig, displacement, **_: [sig],
+        in_place=((0, 0),),
     ),
     tangent=Kernel(
         _reference.sig_join_jvp,
@@ -43,6 +44,7 @@ OPERATION = operation(
         ranks=(1, 1, 1, 1),
         results=lambda sig_lower, displacement, t_sig, t_displacement, **_: [t_sig],
         linear=(2, 3),
+        in_place=((2, 0),),
     ),
     backprop=Kernel(
         _reference.sig_join_backprop,
@@ -50,6 +52,7 @@ OPERATION = operation(
         ranks=(1, 1, 1),
         results=lambda ct_out, sig_lower, displacement, **_: [ct_out, displacement],
         linear=(0,),
+        in_place=((0, 0),),
     ),
     attributes=("dimension", "degree", "prepend", "n_jobs"),
     tangent_base=_lower_and_displacement,
@@ -286,8 +289,8 @@ def _join(sig: Any, displacement: Any, static: Static) -> Any:
 
 def _join_fwd(sig: Any, displacement: Any, static: Static) -> Any:
     params = _params(*static)
-    out = OPERATION.forward.bind(sig, displacement, **params)[0]
-    return out, _lower_and_displacement(sig, displacement, **params)
+    residual = _lower_and_displacement(sig, displacement, **params)  # first: see _in_place.py
+    return OPERATION.forward.bind(sig, displacement, **params)[0], residual
 
 
 def _join_bwd(static: Static, residual: Any, ct_out: Any) -> Any:
@@ -303,7 +306,7 @@ def _join_bwd(static: Static, residual: Any, ct_out: Any) -> Any:
 _join.defvjp(_join_fwd, _join_bwd)
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5), inline=True)
+@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5), inline=INLINE)
 def _jax_sig_join(
     sig: Any, displacement: Any, dimension: int, degree: int, prepend: bool, n_jobs: int
 ) -> Any:
@@ -312,7 +315,7 @@ def _jax_sig_join(
     return join_with_derivatives(sig, displacement, (dimension, degree, prepend, n_jobs))
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6), inline=True)
+@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6), inline=INLINE)
 def _jax_sig_join_backprop(
     d_out: Any,
     sig: Any,
@@ -330,7 +333,7 @@ def _jax_sig_join_backprop(
     return tuple(OPERATION.backprop.bind(*vary(d_out, *base), **params))
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7), inline=True)
+@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7), inline=INLINE)
 def _jax_sig_join_jvp(
     sig: Any,
     displacement: Any,
