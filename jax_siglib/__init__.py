@@ -8,6 +8,7 @@ checks it.
 
 from importlib import metadata as _metadata
 
+from jax_siglib._export import export_checks
 from jax_siglib._linear_sig import linear_sig
 from jax_siglib._sig import sig, sig_backprop
 from jax_siglib._sig_join import sig_join, sig_join_backprop
@@ -20,6 +21,7 @@ except _metadata.PackageNotFoundError:  # run from a build tree that pip never s
 
 __all__ = [
     "__version__",
+    "export_checks",
     "linear_sig",
     "sig",
     "sig_backprop",

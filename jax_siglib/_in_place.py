@@ -11,7 +11,12 @@ from jax.extend.mlir import ir
 
 __all__ = ["overwritable"]
 
-_SHAPE_ONLY = ("stablehlo.reshape", "stablehlo.broadcast_in_dim")
+_SHAPE_ONLY = (
+    "stablehlo.reshape",
+    "stablehlo.dynamic_reshape",
+    "stablehlo.broadcast_in_dim",
+    "stablehlo.dynamic_broadcast_in_dim",
+)
 _DONATED = ("tf.aliasing_output", "jax.buffer_donor")
 
 

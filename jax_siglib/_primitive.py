@@ -181,31 +181,52 @@ def _primitive(name: str, kernel: Kernel, attributes: tuple[str, ...]) -> Primit
     primitive.def_impl(evaluate)
     primitive.def_abstract_eval(abstract)
     batching.primitive_batchers[primitive] = batch
-    # The rule without a platform serves every platform that has no rule of its own.
-    by_reference = mlir.lower_fun(_plain(kernel), multiple_results=True)
-    mlir.register_lowering(primitive, by_reference)
-    if kernel.target in _CPU_TARGETS:
-        _IN_PLACE[kernel.target] = kernel.in_place
-        by_kernel = _kernel_lowering(kernel, attributes)
-        # Not from a cache, which knows an operand's type only, not where it comes from.
-        mlir.register_lowering(primitive, by_kernel, platform="cpu", cacheable=False)
+    mlir.register_lowering(primitive, _lowering(primitive, kernel, attributes), cacheable=False)
     return primitive
 
 
-def _kernel_lowering(kernel: Kernel, attributes: tuple[str, ...]) -> Callable[..., Any]:
+def _lowering(
+    primitive: Primitive, kernel: Kernel, attributes: tuple[str, ...]
+) -> Callable[..., Any]:
+    """Lowering in two steps: what is overwritten, then what each platform has for it.
+
+    The first has to see the operands themselves. JAX shows them only to rules that it does not
+    cache, and those can not be different ones for each platform: hence a primitive for the second.
+    """
+    on_platform = Primitive(primitive.name)
+    on_platform.multiple_results = True
+    abstract = primitive.abstract_eval
+    on_platform.def_abstract_eval(lambda *avals, in_place, **params: abstract(*avals, **params)[0])
+    # The rule without a platform serves every platform that has no rule of its own.
+    by_reference = mlir.lower_fun(_plain(kernel), multiple_results=True)
+    mlir.register_lowering(on_platform, by_reference)
+    if kernel.target in _CPU_TARGETS:
+        _IN_PLACE[kernel.target] = kernel.in_place
+        by_kernel = _kernel_lowering(kernel.target, attributes)
+        mlir.register_lowering(on_platform, by_kernel, platform="cpu")
+
+    def lowering(context: Any, *operands: Any, **params: Any) -> Any:
+        in_place = tuple(
+            (i, o)
+            for i, o in kernel.in_place
+            if context.avals_in[i].shape == context.avals_out[o].shape and overwritable(operands[i])
+        )
+        bind = functools.partial(on_platform.bind, in_place=in_place, **params)
+        return mlir.lower_fun(bind, multiple_results=True)(context, *operands)
+
+    return lowering
+
+
+def _kernel_lowering(target: str, attributes: tuple[str, ...]) -> Callable[..., Any]:
     """Lowering to a call of the kernel, by a traced function so that it can be partitioned."""
 
     def lowering(context: Any, *operands: Any, **params: Any) -> Any:
         results = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in context.avals_out]
         exact = {name: _attribute(params[name]) for name in attributes}
-        aliases = {
-            i: o
-            for i, o in kernel.in_place
-            if context.avals_in[i].shape == results[o].shape and overwritable(operands[i])
-        }
+        aliases = dict(params["in_place"])
 
         def call(*arrays: Any) -> Any:
-            of_kernel = jax.ffi.ffi_call(kernel.target, results, input_output_aliases=aliases)
+            of_kernel = jax.ffi.ffi_call(target, results, input_output_aliases=aliases)
             return of_kernel(*arrays, **exact)
 
         return mlir.lower_fun(call, multiple_results=True)(context, *operands)
@@ -221,8 +242,8 @@ def _attribute(value: int | bool) -> np.generic:
 def _plain(kernel: Kernel) -> Callable[..., tuple[Any, ...]]:
     """The reference with the calling convention of the primitive."""
 
-    def plain(*operands: Any, n_jobs: int, **params: Any) -> tuple[Any, ...]:
-        del n_jobs
+    def plain(*operands: Any, n_jobs: int, in_place: Any = (), **params: Any) -> tuple[Any, ...]:
+        del n_jobs, in_place  # which change nothing of the result
         out = kernel.reference(*operands, **params)
         return out if isinstance(out, tuple) else (out,)
 
