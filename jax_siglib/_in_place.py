@@ -26,8 +26,8 @@ def overwritable(operand: Any) -> bool:
     It may not if the buffer belongs to the caller, who did not donate it; if it holds a constant;
     or if something else has read the operand already, as XLA does not put such a reader first. What
     will read it later is not known yet, nor, in a function lowered apart (the body of a ``scan``, a
-    nested ``jit``), who passes its arguments. There the alias is declared: a loop's carry gains at
-    every step what the argument of a nested ``jit`` loses once.
+    ``shard_map``, a nested ``jit``), who passes its arguments. There the alias is declared: a
+    loop's carry gains at every step what an argument passed straight on loses once.
     """
     blocks = _around(ir.InsertionPoint.current.block)
     if _uses(operand, blocks):
@@ -56,7 +56,7 @@ def _writable(owner: Any, position: int) -> bool:
 
 
 def _around(block: Any) -> list[Any]:
-    """The block and those it lies in. Not among them: the branches for other platforms."""
+    """The block and those it lies in. Not among them: other branches of a conditional."""
     blocks = [block]
     while (owner := block.owner.operation).name not in ("func.func", "builtin.module"):
         block = owner.block
