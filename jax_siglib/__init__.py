@@ -9,6 +9,7 @@ checks it.
 from importlib import metadata as _metadata
 
 from jax_siglib import forward_mode
+from jax_siglib._export import export_checks
 from jax_siglib._linear_sig import linear_sig
 from jax_siglib._sig import sig, sig_backprop, sig_hvp, sig_jvp
 from jax_siglib._sig_join import sig_join, sig_join_backprop, sig_join_hvp, sig_join_jvp
@@ -21,6 +22,7 @@ except _metadata.PackageNotFoundError:  # run from a build tree that pip never s
 
 __all__ = [
     "__version__",
+    "export_checks",
     "forward_mode",
     "linear_sig",
     "sig",

@@ -133,7 +133,8 @@ def operation(
     f, j, b, h, k = map(_caller, primitives, kernels)
 
     def forward_jvp(x: Arrays, a: Arrays, **params: Any) -> Any:
-        return f(*x, **params), j(*base(*x, **params), *a, **params)
+        known = base(*x, **params)  # first: see _in_place.py
+        return f(*x, **params), j(*known, *a, **params)
 
     def lifted(found: Arrays, length: int, params: dict[str, Any]) -> Arrays:
         return lift(*found, length=length, **params)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax_siglib import _arrays, _checks
 from jax_siglib import _tensor_algebra as ta
 from jax_siglib._native import ext
+from jax_siglib._primitive import INLINE
 from jax_siglib._sig_join import join_with_derivatives
 
 __all__ = ["linear_sig", "linear_sig_in_both_modes"]
@@ -85,7 +86,7 @@ def _check_shape(shape: tuple[int, ...], dimension: int, degree: int, scalar_ter
     return length
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4, 5), inline=True)
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4, 5), inline=INLINE)
 def _jax_linear_sig(
     displacement: Any,
     dimension: int,

@@ -18,15 +18,21 @@ from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jax_siglib._in_place import overwritable
 from jax_siglib._native import ext
 
-__all__ = ["Kernel", "make_primitive", "plain", "served", "sum_to", "vary"]
+__all__ = ["INLINE", "Kernel", "in_place", "make_primitive", "plain", "served", "sum_to", "vary"]
 
 Shape = tuple[int, ...]
+
+# For ``jax.jit``: leave no call in a program around it. From 0.12 on True leaves one in the jaxpr,
+# and its lowering does not see where its arguments come from (_in_place.py).
+INLINE: Any = jax.Inline.JAX_EARLY if hasattr(jax, "Inline") else True
 
 _CPU_TARGETS: dict[str, Any] = ext.registrations()
 for _target, _capsule in _CPU_TARGETS.items():
     jax.ffi.register_ffi_target(_target, _capsule, platform="cpu", api_version=1)
+_IN_PLACE: dict[str, tuple[tuple[int, int], ...]] = {}
 
 
 class Kernel(NamedTuple):
@@ -40,17 +46,25 @@ class Kernel(NamedTuple):
         ranks: For each operand the number of its axes which are not leading axes.
         results: Shapes of the results without leading axes, given those of the operands and the
             parameters by keyword.
+        in_place: Pairs of positions (operand, result): the kernel can write this result over that
+            operand.
     """
 
     reference: Callable[..., Any] | None
     target: str | None
     ranks: tuple[int, ...]
     results: Callable[..., Sequence[Shape]]
+    in_place: tuple[tuple[int, int], ...] = ()
 
 
 def served() -> dict[str, frozenset[str]]:
     """Names of the kernels' FFI targets by the platform they serve."""
     return {"cpu": frozenset(_CPU_TARGETS)}
+
+
+def in_place() -> dict[str, tuple[tuple[int, int], ...]]:
+    """What the kernels can write in place, as ``Kernel.in_place``, by their FFI targets."""
+    return dict(_IN_PLACE)
 
 
 def vary(*operands: Any) -> tuple[Any, ...]:
@@ -115,13 +129,40 @@ def make_primitive(name: str, kernel: Kernel, attributes: tuple[str, ...]) -> Pr
     primitive.def_impl(evaluate)
     primitive.def_abstract_eval(abstract)
     batching.primitive_batchers[primitive] = batch
+    mlir.register_lowering(primitive, _lowering(primitive, kernel, attributes), cacheable=False)
+    return primitive
+
+
+def _lowering(
+    primitive: Primitive, kernel: Kernel, attributes: tuple[str, ...]
+) -> Callable[..., Any]:
+    """Lowering in two steps: what is overwritten, then what each platform has for it.
+
+    The first has to see the operands themselves. JAX shows them only to rules that it does not
+    cache, and those can not be different ones for each platform: hence a primitive for the second.
+    """
+    on_platform = Primitive(primitive.name)
+    on_platform.multiple_results = True
+    abstract = primitive.abstract_eval
+    on_platform.def_abstract_eval(lambda *avals, in_place, **params: abstract(*avals, **params)[0])
     # The rule without a platform serves every platform that has no rule of its own.
     by_reference = mlir.lower_fun(plain(kernel), multiple_results=True)
-    mlir.register_lowering(primitive, by_reference)
+    mlir.register_lowering(on_platform, by_reference)
     if kernel.target is not None and kernel.target in _CPU_TARGETS:
+        _IN_PLACE[kernel.target] = kernel.in_place
         by_kernel = _kernel_lowering(kernel.target, attributes)
-        mlir.register_lowering(primitive, by_kernel, platform="cpu")
-    return primitive
+        mlir.register_lowering(on_platform, by_kernel, platform="cpu")
+
+    def lowering(context: Any, *operands: Any, **params: Any) -> Any:
+        in_place = tuple(
+            (i, o)
+            for i, o in kernel.in_place
+            if context.avals_in[i].shape == context.avals_out[o].shape and overwritable(operands[i])
+        )
+        bind = functools.partial(on_platform.bind, in_place=in_place, **params)
+        return mlir.lower_fun(bind, multiple_results=True)(context, *operands)
+
+    return lowering
 
 
 def _kernel_lowering(target: str, attributes: tuple[str, ...]) -> Callable[..., Any]:
@@ -130,9 +171,11 @@ def _kernel_lowering(target: str, attributes: tuple[str, ...]) -> Callable[..., 
     def lowering(context: Any, *operands: Any, **params: Any) -> Any:
         results = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in context.avals_out]
         exact = {name: _attribute(params[name]) for name in attributes}
+        aliases = dict(params["in_place"])
 
         def call(*arrays: Any) -> Any:
-            return jax.ffi.ffi_call(target, results)(*arrays, **exact)
+            of_kernel = jax.ffi.ffi_call(target, results, input_output_aliases=aliases)
+            return of_kernel(*arrays, **exact)
 
         return mlir.lower_fun(call, multiple_results=True)(context, *operands)
 
@@ -147,8 +190,8 @@ def _attribute(value: int | bool) -> np.generic:
 def plain(kernel: Kernel) -> Callable[..., tuple[Any, ...]]:
     """The reference with the calling convention of the primitive."""
 
-    def function(*operands: Any, n_jobs: int, **params: Any) -> tuple[Any, ...]:
-        del n_jobs
+    def function(*operands: Any, n_jobs: int, in_place: Any = (), **params: Any) -> tuple[Any, ...]:
+        del n_jobs, in_place  # which change nothing of the result
         assert kernel.reference is not None
         out = kernel.reference(*operands, **params)
         return out if isinstance(out, tuple) else (out,)

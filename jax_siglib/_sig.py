@@ -9,7 +9,7 @@ from jax_siglib import _arrays, _checks, _reference
 from jax_siglib import _tensor_algebra as ta
 from jax_siglib._derivatives import operation
 from jax_siglib._native import ext
-from jax_siglib._primitive import Kernel, vary
+from jax_siglib._primitive import INLINE, Kernel, vary
 
 __all__ = ["sig", "sig_backprop", "sig_hvp", "sig_in_both_modes", "sig_jvp"]
 
@@ -304,7 +304,7 @@ def _sig_bwd(degree: int, scalar_term: bool, n_jobs: int, residual: Any, ct_out:
 _sig.defvjp(_sig_fwd, _sig_bwd)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4), inline=True)
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4), inline=INLINE)
 def _jax_sig(path: Any, degree: int, scalar_term: bool, n_jobs: int, both_modes: bool) -> Any:
     _arrays.check_dtypes(path=path)
     _check_path(path.shape, degree)
@@ -313,7 +313,7 @@ def _jax_sig(path: Any, degree: int, scalar_term: bool, n_jobs: int, both_modes:
     return _sig(path, degree, scalar_term, n_jobs)
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4), inline=True)
+@functools.partial(jax.jit, static_argnums=(3, 4), inline=INLINE)
 def _jax_sig_backprop(path: Any, sig: Any, sig_derivs: Any, degree: int, n_jobs: int) -> Any:
     _arrays.check_dtypes(path=path, sig=sig, sig_derivs=sig_derivs)
     _check_backprop_shapes(path.shape, sig.shape, sig_derivs.shape, degree)
@@ -323,7 +323,7 @@ def _jax_sig_backprop(path: Any, sig: Any, sig_derivs: Any, degree: int, n_jobs:
     return OPERATION.backprop.bind(*vary(sig_derivs, *base), **params)[0]
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4), inline=True)
+@functools.partial(jax.jit, static_argnums=(2, 3, 4), inline=INLINE)
 def _jax_sig_jvp(path: Any, t_path: Any, degree: int, scalar_term: bool, n_jobs: int) -> Any:
     _arrays.check_dtypes(path=path, t_path=t_path)
     _check_path(path.shape, degree)
@@ -331,7 +331,7 @@ def _jax_sig_jvp(path: Any, t_path: Any, degree: int, scalar_term: bool, n_jobs:
     return OPERATION.tangent.bind(*vary(path, t_path), **_params_of(degree, scalar_term, n_jobs))[0]
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4), inline=True)
+@functools.partial(jax.jit, static_argnums=(3, 4), inline=INLINE)
 def _jax_sig_hvp(path: Any, t_path: Any, sig_derivs: Any, degree: int, n_jobs: int) -> Any:
     _arrays.check_dtypes(path=path, t_path=t_path, sig_derivs=sig_derivs)
     _check_hvp_shapes(path.shape, t_path.shape, sig_derivs.shape, degree)

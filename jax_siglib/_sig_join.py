@@ -11,7 +11,7 @@ from jax_siglib import _arrays, _checks, _reference
 from jax_siglib import _tensor_algebra as ta
 from jax_siglib._derivatives import operation
 from jax_siglib._native import ext
-from jax_siglib._primitive import Kernel, sum_to, vary
+from jax_siglib._primitive import INLINE, Kernel, sum_to, vary
 
 __all__ = ["join_in_both_modes", "sig_join", "sig_join_backprop", "sig_join_hvp", "sig_join_jvp"]
 
@@ -39,18 +39,21 @@ OPERATION = operation(
         "jax_siglib_sig_join_v1",
         ranks=(1, 1),
         results=lambda sig, displacement, **_: [sig],
+        in_place=((0, 0),),
     ),
     tangent=Kernel(
         _reference.sig_join_jvp,
         "jax_siglib_sig_join_jvp_v1",
         ranks=(1, 1, 1, 1),
         results=lambda sig_lower, displacement, t_sig, t_displacement, **_: [t_sig],
+        in_place=((2, 0),),
     ),
     backprop=Kernel(
         _reference.sig_join_backprop,
         "jax_siglib_sig_join_backprop_v1",
         ranks=(1, 1, 1),
         results=lambda ct_out, sig_lower, displacement, **_: [ct_out, displacement],
+        in_place=((0, 0),),
     ),
     hvp=Kernel(
         None,
@@ -408,8 +411,8 @@ def _join(sig: Any, displacement: Any, static: Static) -> Any:
 
 def _join_fwd(sig: Any, displacement: Any, static: Static) -> Any:
     params = _params(*static)
-    out = OPERATION.forward.bind(sig, displacement, **params)[0]
-    return out, _lower_and_displacement(sig, displacement, **params)
+    residual = _lower_and_displacement(sig, displacement, **params)  # first: see _in_place.py
+    return OPERATION.forward.bind(sig, displacement, **params)[0], residual
 
 
 def _join_bwd(static: Static, residual: Any, ct_out: Any) -> Any:
@@ -425,7 +428,7 @@ def _join_bwd(static: Static, residual: Any, ct_out: Any) -> Any:
 _join.defvjp(_join_fwd, _join_bwd)
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5, 6), inline=True)
+@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5, 6), inline=INLINE)
 def _jax_sig_join(
     sig: Any,
     displacement: Any,
@@ -440,7 +443,7 @@ def _jax_sig_join(
     return join_with_derivatives(sig, displacement, static, both_modes)
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6), inline=True)
+@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6), inline=INLINE)
 def _jax_sig_join_backprop(
     d_out: Any, sig: Any, displacement: Any, dimension: int, degree: int, *options: Any
 ) -> Any:
@@ -450,7 +453,7 @@ def _jax_sig_join_backprop(
     return tuple(OPERATION.backprop.bind(*vary(d_out, *base), **params))
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7), inline=True)
+@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7), inline=INLINE)
 def _jax_sig_join_jvp(
     sig: Any,
     displacement: Any,
@@ -467,7 +470,7 @@ def _jax_sig_join_jvp(
     return OPERATION.tangent.bind(*vary(*base, *tangents.values()), **params)[0]
 
 
-@functools.partial(jax.jit, static_argnums=(5, 6, 7, 8), inline=True)
+@functools.partial(jax.jit, static_argnums=(5, 6, 7, 8), inline=INLINE)
 def _jax_sig_join_hvp(
     d_out: Any,
     sig: Any,

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -337,3 +338,16 @@ def run_python(code: str, folder: Path, *arguments: str, **env: str) -> subproce
         text=True,
         timeout=300,
     )
+
+
+def peak_kib() -> int:
+    """Most memory this process has held at once, in KiB.
+
+    On Linux not from ``getrusage``: what the parent held when it started this process counts there.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = status.read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // 1024 if sys.platform == "darwin" else peak

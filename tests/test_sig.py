@@ -129,8 +129,9 @@ def test_long_float32_path():
 
 
 MEMORY = """
-import resource, sys
+import sys
 import numpy as np
+from helpers import peak_kib
 from jax_siglib import sig, sig_backprop
 
 points = int(sys.argv[1])
@@ -140,9 +141,9 @@ g = np.ones_like(out)
 result = np.empty_like(path)
 result[:] = 1  # what the call is to return, in memory already
 del result
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_kib()
 sig_backprop(path, out, g, 6)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak_kib() - before)
 """
 
 

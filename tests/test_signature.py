@@ -5,6 +5,7 @@ import inspect
 import jax_siglib
 
 PUBLIC = {
+    "export_checks": "",
     "sig": "path, degree, *, scalar_term=False, n_jobs=1",
     "sig_backprop": "path, sig, sig_derivs, degree, *, n_jobs=1",
     "sig_join": "sig, displacement, dimension, degree, *, prepend=False, n_jobs=1",

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-SECTIONS = ("join", "jax", "sig", "accuracy")
+SECTIONS = ("join", "jax", "in_place", "sig", "accuracy")
 
 
 def main() -> int:
@@ -22,6 +22,7 @@ def main() -> int:
 
     import accuracy
     import cases
+    import in_place
     import jax_calls
     import join
     import machine
@@ -35,6 +36,7 @@ def main() -> int:
     sections = {
         "join": lambda: join.tables(joins, dtypes, effort),
         "jax": lambda: jax_calls.tables(joins, dtypes, effort),
+        "in_place": lambda: in_place.tables(joins, dtypes, effort),
         "sig": lambda: paths.tables(path_cases, dtypes, effort),
         "accuracy": lambda: accuracy.tables(joins),
     }
