@@ -197,12 +197,17 @@ def _attribute(value: int | bool) -> np.generic:
 
 
 def _plain(kernel: Kernel) -> Callable[..., tuple[Any, ...]]:
-    """The reference with the calling convention of the primitive."""
+    """The reference with the calling convention of the primitive.
+
+    Half precision is done in float32 and rounded once at the end, as the kernels do it.
+    """
 
     def plain(*operands: Any, n_jobs: int, **params: Any) -> tuple[Any, ...]:
         del n_jobs
-        out = kernel.reference(*operands, **params)
-        return out if isinstance(out, tuple) else (out,)
+        dtype = operands[0].dtype
+        inside = jnp.float32 if dtype.itemsize == 2 else dtype
+        out = kernel.reference(*(x.astype(inside) for x in operands), **params)
+        return tuple(x.astype(dtype) for x in (out if isinstance(out, tuple) else (out,)))
 
     return plain
 

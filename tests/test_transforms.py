@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import BY_NAME, Case, as_tuple, by_op, check, close
+from helpers import BY_NAME, DTYPES, Case, as_tuple, by_op, check, close
 from jax import lax
 from jax.test_util import check_grads
 
@@ -55,7 +55,7 @@ def same(found, expected, tolerance=TOLERANCE):
 
 
 @by_op
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_eager_and_jit(op, dtype):
     """Both ways into the kernel, against the oracle; the same bits from both, and from numpy."""
     for case in CASES if op.has_prepend else CASES[:1]:
@@ -82,14 +82,15 @@ def test_grad(op):
 
 
 @by_op
-def test_float32_gradients_stay_float32(op):
-    arrays = [x.astype("float32") for x in draw(op, CASE)]
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradients_have_the_dtype_of_their_variables(op, dtype):
+    arrays = [x.astype(dtype) for x in draw(op, CASE)]
 
     def scalar(*arrays):
         return sum(jnp.sum(x) for x in as_tuple(op.bind(CASE)(*arrays)))
 
     for gradient in jax.eval_shape(jax.grad(scalar, all_arguments(op)), *arrays):
-        assert gradient.dtype == "float32"
+        assert gradient.dtype == dtype
 
 
 @by_op
