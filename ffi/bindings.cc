@@ -22,11 +22,23 @@ namespace {
 using Operand = nb::ndarray<nb::ro, nb::device::cpu>;
 using Output = nb::ndarray<nb::device::cpu>;
 
+Dtype ReadDtype(nb::dlpack::dtype type) {
+  const auto is = [&](nb::dlpack::dtype_code code, int bits) {
+    return type.code == static_cast<uint8_t>(code) && type.bits == bits && type.lanes == 1;
+  };
+  if (is(nb::dlpack::dtype_code::Float, 32)) return Dtype::kFloat32;
+  if (is(nb::dlpack::dtype_code::Float, 64)) return Dtype::kFloat64;
+  if (is(nb::dlpack::dtype_code::Float, 16)) return Dtype::kFloat16;
+  // numpy has no bfloat16 of its own, and cannot hand on that of others: _arrays.py
+  // sends it as its bits.
+  if (is(nb::dlpack::dtype_code::UInt, 16)) return Dtype::kBFloat16;
+  return Dtype::kOther;
+}
+
 template <class NdArray>
 Array Read(const NdArray& from) {
   Array array;
-  if (from.dtype() == nb::dtype<float>()) array.dtype = Dtype::kFloat32;
-  if (from.dtype() == nb::dtype<double>()) array.dtype = Dtype::kFloat64;
+  array.dtype = ReadDtype(from.dtype());
   array.data = const_cast<void*>(static_cast<const void*>(from.data()));
   const int rank = static_cast<int>(from.ndim());
   if (rank > Dims::kMaxRank) throw nb::value_error("jax_siglib: too many dimensions");

@@ -16,7 +16,8 @@ __all__ = ["call", "check_dtypes", "shapes_of", "take", "zeros_like_batch"]
 
 Framework = Literal["numpy", "torch", "jax"]
 
-_DTYPES = ("float32", "float64")
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
+_BFLOAT16 = np.dtype(jax.numpy.bfloat16)  # ml_dtypes', which numpy's arrays hold as any other
 _WANTED = "a numpy array, a torch CPU tensor or a JAX array"
 
 
@@ -69,7 +70,8 @@ def check_dtypes(**arrays: Any) -> None:
     for name, array in arrays.items():
         dtype = _dtype_name(array)
         if dtype not in _DTYPES:
-            raise TypeError(f"{name} must have dtype {' or '.join(_DTYPES)}; got {dtype}")
+            listed = f"{', '.join(_DTYPES[:-1])} or {_DTYPES[-1]}"
+            raise TypeError(f"{name} must have dtype {listed}; got {dtype}")
         if not first:
             first, wanted = name, dtype
         elif dtype != wanted:
@@ -94,13 +96,15 @@ def call(
         The results: new, contiguous, of the framework and dtype of the operands.
     """
     torch = sys.modules.get("torch")
+    memory: Callable[[Any], Any]
     if torch is None or isinstance(arrays[0], np.ndarray):
         outs: tuple[Any, ...] = tuple(np.empty(shape, arrays[0].dtype) for shape in shapes)
-        kernel(*map(_packed, arrays), *static, *outs)
-        return outs
-    # numpy views of the same memory: those reach the kernel sooner than torch's own DLPack.
-    outs = tuple(torch.empty(shape, dtype=arrays[0].dtype, device="cpu") for shape in shapes)
-    kernel(*(_packed(x.numpy()) for x in arrays), *static, *(out.numpy() for out in outs))
+        memory = _memory_of_numpy
+    else:
+        dtype = arrays[0].dtype
+        outs = tuple(torch.empty(shape, dtype=dtype, device="cpu") for shape in shapes)
+        memory = _memory_of_bfloat16_tensor if dtype is torch.bfloat16 else _memory_of_tensor
+    kernel(*(_packed(memory(x)) for x in arrays), *static, *map(memory, outs))
     return outs
 
 
@@ -144,6 +148,22 @@ def _dtype_name(array: Any) -> str:
     if isinstance(dtype, np.dtype) and not dtype.isnative:
         return f"{dtype.name} of foreign byte order ({dtype.str})"
     return str(dtype).removeprefix("torch.")
+
+
+# What the kernels read and write: an array of numpy's own dtypes in the memory of another array,
+# bfloat16 as its bits. Tensors go this way too, for it is shorter than through torch's own DLPack.
+
+
+def _memory_of_numpy(array: Any) -> Any:
+    return array.view(np.uint16) if array.dtype == _BFLOAT16 else array
+
+
+def _memory_of_tensor(tensor: Any) -> Any:
+    return tensor.numpy()
+
+
+def _memory_of_bfloat16_tensor(tensor: Any) -> Any:
+    return tensor.view(sys.modules["torch"].int16).numpy().view(np.uint16)
 
 
 def _packed(array: Any) -> Any:

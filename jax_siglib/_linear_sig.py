@@ -30,8 +30,8 @@ def linear_sig(
     It is the join of v to the signature of a path that does not move (Chen's identity).
 
     Args:
-        displacement: The segment v, shape (..., d). float32 or float64; a JAX array, a numpy array
-            or a torch CPU tensor.
+        displacement: The segment v, shape (..., d). float16, bfloat16, float32 or float64; a JAX
+            array, a numpy array or a torch CPU tensor.
         dimension: Dimension d of the underlying space, at least 1.
         degree: Truncation degree N, at least 0.
         scalar_term: Whether the result begins with level 0, the constant 1.

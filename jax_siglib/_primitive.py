@@ -48,6 +48,8 @@ class Kernel(NamedTuple):
             parameters by keyword.
         in_place: Pairs of positions (operand, result): the kernel can write this result over that
             operand.
+        reference_of_half: As ``reference``, for operands that were rounded to half precision, if
+            another function should be used for them.
     """
 
     reference: Callable[..., Any] | None
@@ -55,6 +57,7 @@ class Kernel(NamedTuple):
     ranks: tuple[int, ...]
     results: Callable[..., Sequence[Shape]]
     in_place: tuple[tuple[int, int], ...] = ()
+    reference_of_half: Callable[..., Any] | None = None
 
 
 def served() -> dict[str, frozenset[str]]:
@@ -188,13 +191,20 @@ def _attribute(value: int | bool) -> np.generic:
 
 
 def plain(kernel: Kernel) -> Callable[..., tuple[Any, ...]]:
-    """The reference with the calling convention of the primitive."""
+    """The reference with the calling convention of the primitive.
+
+    Half precision is done in float32 and rounded once at the end, as the kernels do it.
+    """
 
     def function(*operands: Any, n_jobs: int, in_place: Any = (), **params: Any) -> tuple[Any, ...]:
         del n_jobs, in_place  # which change nothing of the result
-        assert kernel.reference is not None
-        out = kernel.reference(*operands, **params)
-        return out if isinstance(out, tuple) else (out,)
+        dtype = operands[0].dtype
+        half = dtype.itemsize == 2
+        reference = kernel.reference_of_half if half else None
+        reference = reference or kernel.reference
+        assert reference is not None
+        out = reference(*(x.astype(jnp.float32) if half else x for x in operands), **params)
+        return tuple(x.astype(dtype) for x in (out if isinstance(out, tuple) else (out,)))
 
     return function
 

@@ -70,8 +70,8 @@ def sig(path: Array, degree: int, *, scalar_term: bool = False, n_jobs: int = 1)
 
     Args:
         path: The points of the paths, shape (..., T, d) with T and d at least 1; a single point has
-            the signature of a path that does not move. float32 or float64; a JAX array, a numpy
-            array or a torch CPU tensor.
+            the signature of a path that does not move. float16, bfloat16 (both computed in float32
+            and rounded once), float32 or float64; a JAX array, a numpy array or a torch CPU tensor.
         degree: Truncation degree N, at least 0.
         scalar_term: Whether the result begins with level 0, the constant 1.
         n_jobs: Threads: 1 is serial, -1 all there are, below -1 all but ``-1 - n_jobs``.
@@ -121,10 +121,12 @@ def sig_backprop(
     The segments are taken off the signature one by one from the end, so memory does not grow with
     the length of the path, and each is given back its share by the backward pass of ``sig_join``
     (Reizenstein & Graham, "iisignature", ACM TOMS 2020, and Kidger & Lyons, "Signatory", ICLR 2021,
-    go back along the path in the same way). The highest level of ``sig`` is not read. On JAX arrays
-    the result can be differentiated again, with respect to ``path`` and ``sig_derivs``. ``sig`` is
-    taken for what it has to be, the signature of ``path``: how it moves with the path is counted in
-    the derivative with respect to ``path``, and that with respect to ``sig`` is 0.
+    go back along the path in the same way). The highest level of ``sig`` is not read; in float16
+    and bfloat16 none is, but the levels are computed from ``path`` again, since steps taken off a
+    rounded signature would leave the rounding error of the whole behind. On JAX arrays the result
+    can be differentiated again, with respect to ``path`` and ``sig_derivs``. ``sig`` is taken for
+    what it has to be, the signature of ``path``: how it moves with the path is counted in the
+    derivative with respect to ``path``, and that with respect to ``sig`` is 0.
 
     Args:
         path: The points given to ``sig``, shape (..., T, d).

@@ -86,8 +86,8 @@ def sig_join(
     Args:
         sig: Truncated signature S(x), shape (..., L), where L is
             ``sig_length(dimension, degree)``, or one more with the scalar term in front. That term
-            is the constant 1 and its value is ignored. float32 or float64; a JAX array, a numpy
-            array or a torch CPU tensor.
+            is the constant 1 and its value is ignored. float16, bfloat16 (both computed in float32
+            and rounded once), float32 or float64; a JAX array, a numpy array or a torch CPU tensor.
         displacement: The segment v, shape (..., d), with the leading shape, dtype and framework of
             ``sig``. numpy arrays may stand beside JAX arrays.
         dimension: Dimension d of the underlying space, at least 1.

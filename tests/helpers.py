@@ -19,7 +19,8 @@ from jax_siglib import _reference, forward_mode
 from jax_siglib import _tensor_algebra as ta
 
 TESTS = Path(__file__).parent
-DTYPES = ("float64", "float32", "bfloat16", "float16")
+HALVES = ("float16", "bfloat16")  # numpy knows the latter through ml_dtypes, which JAX brings
+DTYPES = (*HALVES, "float32", "float64")
 
 
 class Case(NamedTuple):
@@ -126,10 +127,12 @@ class Op(NamedTuple):
     def tolerance(self, dtype: str, case: Case, axes: str = "L") -> float:
         """Issue 2's: 1e-13 in float64, 2e-6 in float32 of the scale of the level, for one join.
 
-        Where all levels add up to a gradient of points, float32 may be off by 5e-6.
+        Where all levels add up to a gradient of points, float32 may be off by 5e-6. Half precision
+        is float32, rounded once: half a unit in the last place of the largest entry.
         """
         float32 = 2e-6 if axes == "L" else 5e-6
-        return {"float64": 1e-13, "float32": float32}[dtype] * max(self.errors(case), 1)
+        inside = {"float64": 1e-13}.get(dtype, float32) * max(self.errors(case), 1)
+        return inside + {"float16": 2.0**-11, "bfloat16": 2.0**-8}.get(dtype, 0.0)
 
 
 def over_batch(function, arrays, batch):
@@ -137,6 +140,20 @@ def over_batch(function, arrays, batch):
     flat = [x.reshape(-1, *x.shape[len(batch) :]) for x in arrays]
     each = [as_tuple(function(*operands)) for operands in zip(*flat, strict=True)]
     return [np.stack(x).reshape(*batch, *x[0].shape) for x in zip(*each, strict=True)]
+
+
+def to_torch(torch, x):
+    """A tensor over the memory of a numpy array; torch does not know numpy's bfloat16."""
+    if x.dtype == "bfloat16":
+        return torch.from_numpy(x.view("int16")).view(torch.bfloat16)
+    return torch.from_numpy(x)
+
+
+def from_torch(torch, x):
+    """The other way."""
+    if x.dtype == torch.bfloat16:
+        return x.view(torch.int16).numpy().view("bfloat16")
+    return x.numpy()
 
 
 def as_tuple(x):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import OPS, Case, as_tuple, by_op, run_python
+from helpers import DTYPES, OPS, Case, as_tuple, by_op, from_torch, run_python, to_torch
 
 CASE = Case(3, 3, scalar_term=True)
 
@@ -61,7 +61,7 @@ LAYOUTS = [spaced, backward, fortran, row_gaps, read_only, unaligned, swapped_ba
 
 @by_op
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda f: f.__name__)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_numpy_layouts(op, layout, dtype):
     """The same bits as from contiguous copies; plain, new, contiguous arrays come out."""
     arrays = op.draw(0, CASE, dtype, (2, 3))
@@ -82,9 +82,10 @@ def test_numpy_layouts(op, layout, dtype):
 
 
 @by_op
-def test_stride_0(op):
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_stride_0(op, dtype):
     """One element of memory for a whole batch, each operand in turn."""
-    single, batched = op.draw(1, CASE, "float64"), op.draw(2, CASE, "float64", (4, 2))
+    single, batched = op.draw(1, CASE, dtype), op.draw(2, CASE, dtype, (4, 2))
     for i, x in enumerate(single):
         stretched = list(batched)
         stretched[i] = np.broadcast_to(x, batched[i].shape)
@@ -96,10 +97,11 @@ def test_stride_0(op):
 
 
 @by_op
-def test_any_leading_shape(op):
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_any_leading_shape(op, dtype):
     """Every rank gives the bits of a loop over the elements."""
     for batch in [(), (1,), (5,), (2, 3), (1, 2, 1, 3), (1,) * 20 + (2,)]:
-        arrays = op.draw(3, CASE, "float64", batch)
+        arrays = op.draw(3, CASE, dtype, batch)
         found = as_tuple(op.bind(CASE)(*arrays))
         for axes, result in zip(op.results, found, strict=True):
             assert result.shape == (*batch, *op.shape(axes, CASE))
@@ -123,7 +125,7 @@ def test_memmap(op, tmp_path):
 
 
 @by_op
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_jax_and_numpy_beside_jax(op, dtype):
     """JAX in, JAX out; numpy beside JAX counts as JAX, whichever comes first."""
     plain = op.draw(5, CASE, dtype, (3,))
@@ -139,16 +141,16 @@ def test_jax_and_numpy_beside_jax(op, dtype):
 
 
 @by_op
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_torch(op, dtype, torch):
     """Contiguous, strided, transposed, expanded: torch out, the bits of numpy."""
     plain = op.draw(6, CASE, dtype, (2, 3))
     expected = as_tuple(op.bind(CASE)(*plain))
     layouts = [
-        torch.from_numpy,
-        lambda x: torch.from_numpy(np.repeat(x, 2, axis=-1))[..., ::2],
-        lambda x: torch.from_numpy(x.swapaxes(0, 1).copy()).transpose(0, 1),
-        lambda x: torch.from_numpy(-x)._neg_view(),
+        lambda x: to_torch(torch, x),
+        lambda x: to_torch(torch, np.repeat(x, 2, axis=-1))[..., ::2],
+        lambda x: to_torch(torch, x.swapaxes(0, 1).copy()).transpose(0, 1),
+        lambda x: to_torch(torch, -x)._neg_view(),
     ]
     for layout in layouts:
         tensors = [layout(x) for x in plain]
@@ -156,14 +158,14 @@ def test_torch(op, dtype, torch):
         for ours, theirs in zip(found, expected, strict=True):
             assert type(ours) is torch.Tensor
             assert ours.is_contiguous() and not ours.requires_grad
-            np.testing.assert_array_equal(ours.numpy(), theirs, strict=True)
+            np.testing.assert_array_equal(from_torch(torch, ours), theirs, strict=True)
         for tensor, x in zip(tensors, plain, strict=True):
-            np.testing.assert_array_equal(tensor.resolve_neg().numpy(), x)
-    expanded = [torch.from_numpy(x[:1, :1]).expand(x.shape) for x in plain]
+            np.testing.assert_array_equal(from_torch(torch, tensor.resolve_neg()), x)
+    expanded = [to_torch(torch, x[:1, :1]).expand(x.shape) for x in plain]
     found = as_tuple(op.bind(CASE)(*expanded))
-    expected = as_tuple(op.bind(CASE)(*(x.numpy() for x in expanded)))
+    expected = as_tuple(op.bind(CASE)(*(from_torch(torch, x) for x in expanded)))
     for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(ours.numpy(), theirs)
+        np.testing.assert_array_equal(from_torch(torch, ours), theirs)
 
 
 @by_op

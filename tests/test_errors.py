@@ -103,11 +103,11 @@ def test_not_an_array(op, mode):
 @by_op
 def test_dtype_without_a_kernel(op, mode):
     arrays, each = arguments(op)
-    for dtype in ("int32", "int64", "bool", "complex64", "complex128", "float16"):
-        parts = [f"{each[0][1]} must have dtype float32 or float64", dtype]
+    for dtype in ("int32", "int64", "bool", "complex64", "complex128", "uint16"):
+        parts = [f"{each[0][1]} must have dtype float16, bfloat16, float32 or float64", dtype]
         refuses(TypeError, parts, mode, op, [x.astype(dtype) for x in arrays])
         for i, name, _ in each:
-            parts = [f"{name} must have dtype float32 or float64", dtype]
+            parts = [f"{name} must have dtype float16, bfloat16, float32 or float64", dtype]
             refuses(TypeError, parts, mode, op, replaced(arrays, i, arrays[i].astype(dtype)))
 
 
@@ -117,6 +117,9 @@ def test_mixed_dtypes(op, mode):
     for i, name, _ in each[1:]:
         parts = [f"{name} must have the dtype of {each[0][1]}, float32", "got float64"]
         refuses(TypeError, parts, mode, op, replaced(arrays, i, arrays[i].astype("float64")))
+        half = replaced([x.astype("float16") for x in arrays], i, arrays[i])
+        parts = [f"{name} must have the dtype of {each[0][1]}, float16", "got float32"]
+        refuses(TypeError, parts, mode, op, half)
 
 
 @by_op

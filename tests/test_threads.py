@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from helpers import BY_NAME, OPS, Case, as_tuple, by_op, run_python
+from helpers import BY_NAME, DTYPES, OPS, Case, as_tuple, by_op, run_python
 
 # A batch over threads; one signature cut into tiles, from both ends; and beyond 16, whole again.
 SHAPES = [
@@ -18,7 +18,7 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @by_op
 def test_same_bits_for_any_number_of_threads(op, dtype):
     """Sums split by thread would make results depend on the machine."""

@@ -52,6 +52,7 @@ class Batch {
     for (int i = 0; i < shape.rank(); ++i) size_ *= shape[i];
   }
 
+  const Dims& shape() const { return shape_; }
   int64_t size() const { return size_; }
 
   // Element number b of the operand, in row-major order of the batch.

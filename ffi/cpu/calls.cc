@@ -1,66 +1,18 @@
 #include "calls.h"
 
 #include <algorithm>
-#include <cstdlib>
+#include <cstdint>
 #include <memory>
-#include <new>
+#include <tuple>
 #include <type_traits>
 
 #include "dispatch.h"
+#include "half.h"
 #include "kernels.h"
+#include "run.h"
 
 namespace jax_siglib {
 namespace {
-
-// Below this many entries to write (10 to 20 microseconds) a call stays on one thread,
-// and no thread is given less than the second figure at a time.
-constexpr int64_t kSerialEntries = 192 << 10;
-constexpr int64_t kGrainEntries = 16 << 10;
-
-// A worker's scratch, or all that the workers share. Small amounts lie on the stack.
-template <class T>
-class Scratch {
- public:
-  explicit Scratch(int64_t entries) : data_(small_) {
-    if (entries <= kSmall) return;
-    const std::size_t bytes =
-        (static_cast<std::size_t>(entries) * sizeof(T) + 63) / 64 * 64;
-    data_ = static_cast<T*>(std::aligned_alloc(64, bytes));
-    if (data_ == nullptr) throw std::bad_alloc();
-  }
-  ~Scratch() {
-    if (data_ != small_) std::free(data_);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-
-  T* data() { return data_; }
-
- private:
-  static constexpr int64_t kSmall = 32768 / sizeof(T);
-  alignas(64) T small_[kSmall];
-  T* data_;
-};
-
-// Runs body(begin, end, scratch) over [0, n) items of `entries` results each.
-template <class T, class Body>
-void Run(Threads threads, int64_t n, int64_t entries, int64_t scratch_entries,
-         const Body& body) {
-  if (n == 0) return;
-  const int64_t each = std::max<int64_t>(entries, 1);
-  int64_t workers = 1, grain = n;
-  if (threads.n_jobs != 1 && n > 1 && n > kSerialEntries / each) {
-    workers = ResolveJobs(threads.n_jobs, threads.scheduler.threads());
-    const int64_t share = (n + 4 * workers - 1) / (4 * workers);
-    grain = std::max<int64_t>({share, kGrainEntries / each, 1});
-    workers = std::min(workers, (n + grain - 1) / grain);
-  }
-  Scratch<T> scratch(workers * scratch_entries);
-  ParallelFor(threads.scheduler, workers, n, grain,
-              [&](int64_t begin, int64_t end, int64_t slot) {
-                body(begin, end, scratch.data() + slot * scratch_entries);
-              });
-}
 
 std::string Text(const Dims& dims) {
   std::string text = "(";
@@ -78,7 +30,7 @@ class Reader {
       return;
     }
     for (int i = 0; i + core < result.shape.rank(); ++i) batch_.Append(result.shape[i]);
-    if (dtype_ == Dtype::kOther) Complain("expected float32 or float64");
+    if (dtype_ == Dtype::kOther) Complain("expected float16, bfloat16, float32 or float64");
   }
 
   // The operand's data and batch strides, `skip` entries in; its last `core`
@@ -152,10 +104,12 @@ std::string WithType(Dtype dtype, F&& f) {
       return f(float{});
     case Dtype::kFloat64:
       return f(double{});
+    case Dtype::kFloat16:  // done in float, see half.h
+    case Dtype::kBFloat16:
     case Dtype::kOther:
       break;
   }
-  return "expected float32 or float64";
+  return "expected float16, bfloat16, float32 or float64";
 }
 
 // Whether large signatures are worth cutting up: if there are few of them, for the sake
@@ -232,11 +186,46 @@ void RunPath(const SigJob<T>& job, typename Kernels<T>::Path kernel, Threads thr
          [&](int64_t begin, int64_t end, T* scratch) { kernel(job, begin, end, scratch); });
 }
 
+// The levels of an operand that derivatives read, so that no others are widened.
+Array LowerOfHalf(const Array& sig, int64_t dimension, int64_t degree) {
+  const TensorAlgebra algebra(dimension, degree);
+  const int64_t scalar = ScalarTerm(Reader::Last(sig), algebra.length());
+  Array lower = sig;
+  if (scalar < 0 || degree == 0) return lower;
+  lower.data = static_cast<uint16_t*>(sig.data) + scalar;
+  lower.shape[sig.shape.rank() - 1] = algebra.offset(degree);
+  return lower;
+}
+
+// sig_backprop without a signature: the levels it takes are worked out from the path. In
+// half precision that given is a rounded one, and the error that leaves in its levels
+// would stay there while they shrink to nothing as the steps are undone.
+std::string SigBackpropOfPath(const Array& path, const Array& ct_out, const Array& ct_path,
+                              int64_t degree, Threads threads) {
+  const int64_t lower = std::max<int64_t>(degree - 1, 0);
+  const TensorAlgebra algebra(Reader::Last(path), lower);
+  const int64_t elements = path.shape[0];
+  Scratch<float> scratch(elements * algebra.length());
+  Array sig = path;
+  sig.data = scratch.data();
+  sig.shape.Truncate(1);
+  sig.stride.Truncate(1);
+  sig.shape.Append(algebra.length());
+  sig.stride.Append(1);
+  sig.stride[0] = algebra.length();
+  const std::string error = Sig(path, sig, lower, threads);
+  if (!error.empty()) return error;
+  return SigBackprop(path, sig, ct_out, ct_path, degree, threads);
+}
+
 }  // namespace
 
 std::string SigJoin(const Array& sig, const Array& displacement, const Array& out,
                     int64_t dimension, int64_t degree, bool prepend, Threads threads) {
   if (!Addressable(dimension, degree)) return "sig_join: cannot address such a signature";
+  if (IsHalf(out))
+    return InFloats<1, 1, 0>(SigJoin, std::tie(sig, displacement, out), threads, dimension,
+                             degree, prepend);
   return WithType(out.dtype, [&](auto zero) -> std::string {
     using T = decltype(zero);
     const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, prepend,
@@ -270,6 +259,12 @@ std::string SigJoinJvp(const Array& sig, const Array& displacement, const Array&
                        int64_t degree, bool prepend, Threads threads) {
   if (!Addressable(dimension, degree))
     return "sig_join_jvp: cannot address such a signature";
+  if (IsHalf(t_out)) {
+    const Array lower = LowerOfHalf(sig, dimension, degree);
+    return InFloats<1, 1, 2>(SigJoinJvp,
+                             std::tie(lower, displacement, t_sig, t_displacement, t_out),
+                             threads, dimension, degree, prepend);
+  }
   return WithType(t_out.dtype, [&](auto zero) -> std::string {
     using T = decltype(zero);
     const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, prepend,
@@ -310,6 +305,12 @@ std::string SigJoinBackprop(const Array& ct_out, const Array& sig,
                             bool prepend, Threads threads) {
   if (!Addressable(dimension, degree))
     return "sig_join_backprop: cannot address such a signature";
+  if (IsHalf(ct_sig)) {
+    const Array lower = LowerOfHalf(sig, dimension, degree);
+    return InFloats<2, 1, 0>(SigJoinBackprop,
+                             std::tie(ct_out, lower, displacement, ct_sig, ct_displacement),
+                             threads, dimension, degree, prepend);
+  }
   return WithType(ct_sig.dtype, [&](auto zero) -> std::string {
     using T = decltype(zero);
     const JoinPlan<T>& plan =
@@ -348,6 +349,7 @@ std::string SigJoinBackprop(const Array& ct_out, const Array& sig,
 std::string Sig(const Array& path, const Array& out, int64_t degree, Threads threads) {
   const int64_t dimension = Reader::Last(path), points = Reader::Last(path, 1);
   if (!Addressable(dimension, degree)) return "sig: cannot address such a signature";
+  if (IsHalf(out)) return InFloats<1, 1>(Sig, std::tie(path, out), threads, degree);
   return WithType(out.dtype, [&](auto zero) -> std::string {
     using T = decltype(zero);
     const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, false, false);
@@ -378,6 +380,8 @@ std::string SigJvp(const Array& path, const Array& t_path, const Array& t_out,
                    int64_t degree, Threads threads) {
   const int64_t dimension = Reader::Last(path), points = Reader::Last(path, 1);
   if (!Addressable(dimension, degree)) return "sig_jvp: cannot address such a signature";
+  if (IsHalf(t_out))
+    return InFloats<1, 1>(SigJvp, std::tie(path, t_path, t_out), threads, degree);
   return WithType(t_out.dtype, [&](auto zero) -> std::string {
     using T = decltype(zero);
     const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, false, false);
@@ -413,6 +417,9 @@ std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out
   const int64_t dimension = Reader::Last(path), points = Reader::Last(path, 1);
   if (!Addressable(dimension, degree))
     return "sig_backprop: cannot address such a signature";
+  if (IsHalf(ct_path))
+    return InFloats<1, 2>(SigBackpropOfPath, std::tie(path, ct_out, ct_path), threads,
+                          degree);
   return WithType(ct_path.dtype, [&](auto zero) -> std::string {
     using T = decltype(zero);
     const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, false, false);

@@ -12,7 +12,7 @@
 
 namespace jax_siglib {
 
-enum class Dtype { kFloat32, kFloat64, kOther };
+enum class Dtype { kFloat16, kBFloat16, kFloat32, kFloat64, kOther };
 
 // An array in memory; strides in entries, 0 along a broadcast dimension. The last
 // dimension is dense.
@@ -48,7 +48,7 @@ std::string SigJoinBackprop(const Array& ct_out, const Array& sig,
 std::string Sig(const Array& path, const Array& out, int64_t degree, Threads threads);
 std::string SigJvp(const Array& path, const Array& t_path, const Array& t_out,
                    int64_t degree, Threads threads);
-// sig may lack its top level (and its scalar term).
+// sig may lack its top level (and its scalar term). In half precision it is not read.
 std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out,
                         const Array& ct_path, int64_t degree, Threads threads);
 

@@ -4,10 +4,22 @@
 #include <stdexcept>
 #include <string>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace jax_siglib {
 namespace {
 
 const KernelTable* chosen = nullptr;
+
+#if defined(JAX_SIGLIB_HAS_avx2) || defined(JAX_SIGLIB_HAS_avx512)
+// Not every compiler's __builtin_cpu_supports knows the name "f16c".
+bool HasF16c() {
+  unsigned int a, b, c, d;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+#endif
 
 }  // namespace
 
@@ -17,7 +29,7 @@ std::vector<const KernelTable*> UsableKernels() {
   // These builtins ask the operating system too: it must save the wide registers.
   __builtin_cpu_init();
   const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                        __builtin_cpu_supports("bmi2");
+                        __builtin_cpu_supports("bmi2") && HasF16c();
 #if defined(JAX_SIGLIB_HAS_avx2)
   if (has_avx2) usable.push_back(&avx2::kKernels);
 #endif

@@ -23,11 +23,24 @@ class XlaScheduler final : public Scheduler {
   ffi::ThreadPool pool_;
 };
 
+Dtype ReadDtype(ffi::DataType type) {
+  switch (type) {
+    case ffi::F16:
+      return Dtype::kFloat16;
+    case ffi::BF16:
+      return Dtype::kBFloat16;
+    case ffi::F32:
+      return Dtype::kFloat32;
+    case ffi::F64:
+      return Dtype::kFloat64;
+    default:
+      return Dtype::kOther;
+  }
+}
+
 Array Read(ffi::AnyBuffer buffer) {
   Array array;
-  array.dtype = buffer.element_type() == ffi::F32   ? Dtype::kFloat32
-                : buffer.element_type() == ffi::F64 ? Dtype::kFloat64
-                                                    : Dtype::kOther;
+  array.dtype = ReadDtype(buffer.element_type());
   array.data = buffer.untyped_data();
   const auto dimensions = buffer.dimensions();
   for (const int64_t size : dimensions) {

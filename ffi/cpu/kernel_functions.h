@@ -24,6 +24,12 @@ void SigJvp(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
 template <class T>
 void SigBackprop(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
 
+// half_kernels.cc
+void WidenFloat16(const uint16_t* from, int64_t n, float* to);
+void WidenBFloat16(const uint16_t* from, int64_t n, float* to);
+void RoundToFloat16(const float* from, int64_t n, uint16_t* to);
+void RoundToBFloat16(const float* from, int64_t n, uint16_t* to);
+
 }  // namespace JAX_SIGLIB_ISA
 }  // namespace jax_siglib
 

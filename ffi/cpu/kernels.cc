@@ -1,5 +1,6 @@
-// The table of the kernels of one instruction set: CMakeLists.txt compiles this file and
-// those in kernels/ once for each, with JAX_SIGLIB_ISA naming the namespace.
+// The table of the kernels of one instruction set: CMakeLists.txt compiles this file,
+// half_kernels.cc and those in kernels/ once for each, with JAX_SIGLIB_ISA naming the
+// namespace.
 #include "kernels.h"
 
 #include "kernel_functions.h"
@@ -19,8 +20,11 @@ constexpr Kernels<T> MakeKernels() {
 }  // namespace
 
 extern const KernelTable kKernels;
-const KernelTable kKernels = {JAX_SIGLIB_STRING(JAX_SIGLIB_ISA), MakeKernels<float>(),
-                              MakeKernels<double>()};
+const KernelTable kKernels = {
+    JAX_SIGLIB_STRING(JAX_SIGLIB_ISA),
+    MakeKernels<float>(),
+    MakeKernels<double>(),
+    {WidenFloat16, WidenBFloat16, RoundToFloat16, RoundToBFloat16}};
 
 }  // namespace JAX_SIGLIB_ISA
 }  // namespace jax_siglib

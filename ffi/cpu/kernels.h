@@ -56,10 +56,19 @@ struct Kernels {
   Path sig, sig_jvp, sig_backprop;
 };
 
+// Between float and the two half types, n entries of which are passed as their bits.
+struct HalfConversions {
+  using Widen = void (*)(const uint16_t* from, int64_t n, float* to);
+  using Round = void (*)(const float* from, int64_t n, uint16_t* to);
+  Widen widen_float16, widen_bfloat16;
+  Round round_float16, round_bfloat16;
+};
+
 struct KernelTable {
   const char* name;
   Kernels<float> f32;
   Kernels<double> f64;
+  HalfConversions half;
 };
 
 // Defined by kernels.cc, once per instruction set that CMakeLists.txt builds.
