@@ -93,6 +93,17 @@ void CallSigJoinBackprop(const Operand& d_out, const Operand& sig,
   });
 }
 
+void CallSigJoinHvp(const Operand& d_out, const Operand& sig, const Operand& displacement,
+                    const Operand& t_sig, const Operand& t_displacement, int64_t dimension,
+                    int64_t degree, bool prepend, int64_t n_jobs, const Output& d_sig,
+                    const Output& d_displacement) {
+  const Array g = Read(d_out), s = Read(sig), v = Read(displacement), t_s = Read(t_sig),
+              t_v = Read(t_displacement), ct_s = Read(d_sig), ct_v = Read(d_displacement);
+  Carry(n_jobs, [&](Threads threads) {
+    return SigJoinHvp(g, s, v, t_s, t_v, ct_s, ct_v, dimension, degree, prepend, threads);
+  });
+}
+
 void CallSig(const Operand& path, int64_t degree, int64_t n_jobs, const Output& out) {
   const Array p = Read(path), o = Read(out);
   Carry(n_jobs, [&](Threads threads) { return Sig(p, o, degree, threads); });
@@ -108,6 +119,12 @@ void CallSigBackprop(const Operand& path, const Operand& sig, const Operand& sig
                      int64_t degree, int64_t n_jobs, const Output& d_path) {
   const Array p = Read(path), s = Read(sig), g = Read(sig_derivs), ct = Read(d_path);
   Carry(n_jobs, [&](Threads threads) { return SigBackprop(p, s, g, ct, degree, threads); });
+}
+
+void CallSigHvp(const Operand& sig_derivs, const Operand& path, const Operand& t_path,
+                int64_t degree, int64_t n_jobs, const Output& d_path) {
+  const Array g = Read(sig_derivs), p = Read(path), t_p = Read(t_path), ct = Read(d_path);
+  Carry(n_jobs, [&](Threads threads) { return SigHvp(g, p, t_p, ct, degree, threads); });
 }
 
 nb::dict Registrations() {

@@ -132,6 +132,67 @@ def sig_backprop(path, g, degree):
     return ct_path
 
 
+# Second order: the functions above run as they are on x + e t with e * e = 0, and what they give
+# with e is the derivative along t. Exact numbers are Duals; for floats e is i * EPSILON, whose
+# square vanishes beside 1.
+EPSILON = 2.0**-400
+
+
+class Dual:
+    """A number x + e t."""
+
+    def __init__(self, x, t):
+        self.x, self.t = x, t
+
+    def __add__(self, other):
+        other = _dual(other)
+        return Dual(self.x + other.x, self.t + other.t)
+
+    def __sub__(self, other):
+        return self + -1 * _dual(other)
+
+    def __mul__(self, other):
+        other = _dual(other)
+        return Dual(self.x * other.x, self.x * other.t + self.t * other.x)
+
+    def __truediv__(self, number):
+        return Dual(self.x / number, self.t / number)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
+def _dual(number):
+    return number if isinstance(number, Dual) else Dual(number, 0)
+
+
+def _along(x, t_x):
+    """The array x + e t_x."""
+    if x.dtype == object:
+        return np.frompyfunc(Dual, 2, 1)(x, t_x)
+    return x + 1j * EPSILON * t_x
+
+
+def _tangent(duals, like):
+    """What the array's entries have with e; constants have nothing."""
+    if duals.dtype != object:
+        return (duals.imag / EPSILON).astype(like.dtype)
+    return np.array([_dual(x).t for x in duals.ravel()], object).reshape(duals.shape)
+
+
+def sig_join_hvp(g, sig, v, t_sig, t_v, d, degree, prepend=False):
+    """The derivative of sig_join_backprop along (t_sig, t_v)."""
+    zero = g * _number(0, g)
+    moved = _along(g, zero), _along(sig, t_sig), _along(v, t_v)
+    ct_sig, ct_v = sig_join_backprop(*moved, d, degree, prepend)
+    return _tangent(ct_sig, sig), _tangent(ct_v, v)
+
+
+def sig_hvp(path, t_path, g, degree):
+    """The derivative of sig_backprop along t_path."""
+    moved = _along(path, t_path), _along(g, g * _number(0, g))
+    return _tangent(sig_backprop(*moved, degree), path)
+
+
 def linear_sig(v, degree, scalar_term=False):
     out = np.concatenate([p / factorial(m) for m, p in enumerate(_powers(v, degree))])
     return out if scalar_term else out[1:]

@@ -70,3 +70,27 @@ def test_paths():
     exact = derivative_at_0(lambda e: oracle.sig(path + e * t_path, 3), 3)
     assert (tangent == exact).all()
     assert g @ tangent == (oracle.sig_backprop(path, g, 3) * t_path).sum()
+
+
+@pytest.mark.parametrize("prepend", [False, True])
+@pytest.mark.parametrize("d, degree", SIZES)
+def test_second_order_is_the_derivative_of_the_adjoint(d, degree, prepend):
+    length = oracle.length(d, degree, True)
+    sig, t_sig, g, v, t_v = rationals(3, length, length, length, d, d)
+    found = oracle.sig_join_hvp(g, sig, v, t_sig, t_v, d, degree, prepend)
+    for i in range(2):
+        exact = derivative_at_0(
+            lambda e, i=i: oracle.sig_join_backprop(
+                g, sig + e * t_sig, v + e * t_v, d, degree, prepend
+            )[i],
+            degree,
+        )
+        assert (found[i] == exact).all()
+
+
+def test_second_order_of_paths():
+    """The derivative of the gradient, and symmetric as a Hessian is."""
+    path, a, b, g = rationals(4, (4, 2), (4, 2), (4, 2), oracle.length(2, 3))
+    along_b = oracle.sig_hvp(path, b, g, 3)
+    assert (along_b == derivative_at_0(lambda e: oracle.sig_backprop(path + e * b, g, 3), 3)).all()
+    assert (along_b * a).sum() == (oracle.sig_hvp(path, a, g, 3) * b).sum()

@@ -98,6 +98,49 @@ class AppendSteps {
     });
   }
 
+  // ExpandLevel for chains with tangents, along tangents of s and of v, which t_steps
+  // holds. Null for what is not wanted: out, t_out, next.data; without out and next.data s
+  // is not read.
+  JAX_SIGLIB_INLINE void ExpandLevelTangent(const AppendSteps& t_steps, T* out, const T* s,
+                                            T* t_out, const T* t_s, DualChains<T> b,
+                                            DualChains<T> next, Level<T> level) const {
+    const bool values_wanted = out != nullptr || next.data != nullptr;
+    ForBlocks(level.rows, [&](auto full, int64_t row, int64_t entries) JAX_SIGLIB_LAMBDA {
+      constexpr bool kFull = decltype(full)::value;
+      V values[D], tangents[D];
+      if (values_wanted) LoadBlock<kFull>(values, s + row * D, entries);
+      LoadBlock<kFull>(tangents, t_s + row * D, entries);
+      const V rows = Simd::Load(b.data + row), t_rows = Simd::Load(b.tangent + row);
+      if (t_out != nullptr) {
+        ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
+          const V moved = Outer(t_rows, m.value, tangents[m.value]);
+          StoreLanes(t_out + row * D + m.value * W, t_steps.Outer(rows, m.value, moved),
+                     mask);
+        });
+      }
+      if (out != nullptr) {
+        ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
+          StoreLanes(out + row * D + m.value * W, Outer(rows, m.value, values[m.value]),
+                     mask);
+        });
+      }
+      for (int64_t c = 1; c < level.chains; ++c) {
+        const V scale = Simd::Set1(level.inverse[c]);
+        const V rows = Simd::Mul(Simd::Load(b.data + c * b.stride + row), scale);
+        const V t_rows = Simd::Mul(Simd::Load(b.tangent + c * b.stride + row), scale);
+        const int64_t to = (c - 1) * next.stride + row * D;
+        ForVectors<kFull>(entries, [&](auto m, auto) JAX_SIGLIB_LAMBDA {
+          const V moved = Outer(t_rows, m.value, tangents[m.value]);
+          Simd::Store(next.tangent + to + m.value * W, t_steps.Outer(rows, m.value, moved));
+        });
+        if (next.data == nullptr) continue;
+        ForVectors<kFull>(entries, [&](auto m, auto) JAX_SIGLIB_LAMBDA {
+          Simd::Store(next.data + to + m.value * W, Outer(rows, m.value, values[m.value]));
+        });
+      }
+    });
+  }
+
   // Levels N-1 and N from the two chains (n = N-1, N) at level N-2. Vector m of a
   // block of level N-1 is W (or `count`) words, the parents of a block of level N.
   JAX_SIGLIB_INLINE void ExpandTopTwo(T* out_low, T* out_top, const T* s_low,
@@ -205,6 +248,125 @@ class AppendSteps {
     }
   }
 
+  // The tangent of ContractLevel along tangents of s and v (t_steps), which have made those
+  // of y and b, and, if kCarry, of g. t_ct = that tangent + the sum of y's tangents;
+  // without kCarry the former is zero and ct is not wanted, with it both are in place: ct
+  // is g, t_ct holds its tangent. At the top level, which has no tangent and is not to be
+  // written, t_ct is null. Of the displacement's cotangent the tangent is collected.
+  template <bool kCarry>
+  JAX_SIGLIB_INLINE void ContractLevelTangent(const AppendSteps& t_steps, const T* g, T* ct,
+                                              T* t_ct, DualChains<T> y, DualChains<T> b,
+                                              DualChains<T> next, Level<T> level) {
+    ForBlocks(level.rows, [&](auto full, int64_t row, int64_t entries) JAX_SIGLIB_LAMBDA {
+      constexpr bool kFull = decltype(full)::value;
+      const auto valid = Simd::FirstLanes(kFull ? W : level.rows - row);
+      V total[D], t_total[D], x[D];
+      LoadBlock<kFull>(total, g + row * D, entries);
+      CopyBlock(x, total);
+      Dual down =
+          ContractTwice(t_steps, x, Simd::KeepFirst(Simd::Load(b.tangent + row), valid));
+      Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA { t_total[m.value] = Simd::Zero(); });
+      if constexpr (kCarry) {
+        if (t_ct != nullptr) {
+          LoadBlock<kFull>(t_total, t_ct + row * D, entries);
+          CopyBlock(x, t_total);
+          const V rows = Simd::KeepFirst(Simd::Load(b.data + row), valid);
+          down.tangent = Simd::Add(down.tangent, Contract(x, rows));
+        }
+      }
+      Simd::Store(next.data + row, down.value);
+      Simd::Store(next.tangent + row, down.tangent);
+      for (int64_t c = 1; c < level.chains; ++c) {
+        const int64_t from = (c - 1) * y.stride + row * D, at = c * b.stride + row;
+        const V scale = Simd::Set1(level.inverse[c]);
+        LoadBlock<kFull>(x, y.data + from, entries);
+        if constexpr (kCarry) AddBlock(total, x);
+        const V t_rows = Simd::Mul(Simd::Load(b.tangent + at), scale);
+        down = ContractTwice(t_steps, x, Simd::KeepFirst(t_rows, valid));
+        LoadBlock<kFull>(x, y.tangent + from, entries);
+        AddBlock(t_total, x);
+        const V rows = Simd::Mul(Simd::Load(b.data + at), scale);
+        const V sums = Simd::Add(down.tangent, Contract(x, Simd::KeepFirst(rows, valid)));
+        const int64_t to = c * next.stride + row;
+        Simd::Store(next.data + to, Simd::Mul(down.value, scale));
+        Simd::Store(next.tangent + to, Simd::Mul(sums, scale));
+      }
+      if (t_ct == nullptr) return;
+      ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
+        const int64_t to = row * D + m.value * W;
+        if constexpr (kCarry) StoreLanes(ct + to, total[m.value], mask);
+        StoreLanes(t_ct + to, t_total[m.value], mask);
+      });
+    });
+  }
+
+  // The tangent of ContractTopTwo, in the same sense: levels N-1 and N of g, g_top without
+  // a tangent. s_low is not read, only its tangent.
+  template <bool kCarry>
+  JAX_SIGLIB_INLINE void ContractTopTwoTangent(const AppendSteps& t_steps, const T* g_low,
+                                               const T* g_top, T* ct_low, T* t_ct_low,
+                                               const T* t_s_low, DualChains<T> b,
+                                               DualChains<T> next, Level<T> level) {
+    const V half = Simd::Set1(T(0.5));
+    for (int64_t row = 0; row < level.rows; row += W) {
+      const auto valid = Simd::FirstLanes(level.rows - row);
+      const V t_rows_low = Simd::KeepFirst(Simd::Load(b.tangent + row), valid);
+      const V rows_top =
+          Simd::KeepFirst(Simd::Mul(Simd::Load(b.data + b.stride + row), half), valid);
+      const V t_rows_top =
+          Simd::KeepFirst(Simd::Mul(Simd::Load(b.tangent + b.stride + row), half), valid);
+      // Level N-1 of this block, and what comes down from level N, with tangents.
+      V low[D], t_low[D], y[D], t_y[D];
+      Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA {
+        low[m.value] = t_low[m.value] = y[m.value] = t_y[m.value] = Simd::Zero();
+      });
+      auto vector = [&](auto whole, int m, auto mask, int64_t count) JAX_SIGLIB_LAMBDA {
+        constexpr bool kWhole = decltype(whole)::value;
+        const int64_t at = row * D + m * W;
+        V t_parents =
+            t_steps.Outer(rows_top, m, Outer(t_rows_top, m, LoadLanes(t_s_low + at, mask)));
+        // As in ContractTopTwo: no 0 * inf from lanes past the end.
+        if constexpr (!kWhole) t_parents = Simd::KeepFirst(t_parents, mask);
+        V x[D];
+        if constexpr (!kWhole) {
+          Unroll<0, D>([&](auto n) JAX_SIGLIB_LAMBDA { x[n.value] = Simd::Zero(); });
+        }
+        ForVectors<kWhole>(count * D, [&](auto n, auto lanes) JAX_SIGLIB_LAMBDA {
+          const int64_t from = at * D + n.value * W;
+          Prefetch(g_top + from);
+          x[n.value] = LoadLanes(g_top + from, lanes);
+        });
+        Dual down = ContractTwice(t_steps, x, t_parents);
+        if constexpr (!kWhole) {
+          down.value = Simd::KeepFirst(down.value, mask);
+          down.tangent = Simd::KeepFirst(down.tangent, mask);
+        }
+        y[m] = down.value;
+        t_y[m] = down.tangent;
+        low[m] = LoadLanes(g_low + at, mask);
+        if constexpr (kCarry) {
+          t_low[m] = LoadLanes(t_ct_low + at, mask);
+          StoreLanes(ct_low + at, Simd::Add(low[m], y[m]), mask);
+          StoreLanes(t_ct_low + at, Simd::Add(t_low[m], t_y[m]), mask);
+        } else {
+          StoreLanes(t_ct_low + at, t_y[m], mask);
+        }
+      };
+      ForVectorsOfBlock((level.rows - row) * D, vector);
+      Dual down = ContractTwice(t_steps, low, t_rows_low);
+      if constexpr (kCarry) {
+        const V rows_low = Simd::KeepFirst(Simd::Load(b.data + row), valid);
+        down.tangent = Simd::Add(down.tangent, Contract(t_low, rows_low));
+      }
+      Simd::Store(next.data + row, down.value);
+      Simd::Store(next.tangent + row, down.tangent);
+      down = ContractTwice(t_steps, y, t_rows_top);
+      down.tangent = Simd::Add(down.tangent, Contract(t_y, rows_top));
+      Simd::Store(next.data + next.stride + row, Simd::Mul(down.value, half));
+      Simd::Store(next.tangent + next.stride + row, Simd::Mul(down.tangent, half));
+    }
+  }
+
   // Adds what the blocks have collected for the displacement to ct_v, which is padded to
   // whole vectors.
   JAX_SIGLIB_INLINE void AddDisplacement(T* ct_v) {
@@ -219,6 +381,9 @@ class AppendSteps {
     static constexpr bool value = kValue;
   };
   struct AllLanes {};
+  struct Dual {
+    V value, tangent;
+  };
 
   // f(Flag<is the block full>, first row, entries in the block) for blocks of W rows.
   template <class F>
@@ -263,6 +428,24 @@ class AppendSteps {
     Simd::StoreFirst(p, v, m);
   }
 
+  // The vectors of a block that have entries, and zeros for the others.
+  template <bool kFull>
+  static JAX_SIGLIB_INLINE void LoadBlock(V (&x)[D], const T* from, int64_t entries) {
+    if constexpr (!kFull)
+      Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA { x[m.value] = Simd::Zero(); });
+    ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
+      x[m.value] = LoadLanes(from + m.value * W, mask);
+    });
+  }
+  static JAX_SIGLIB_INLINE void CopyBlock(V (&to)[D], const V (&from)[D]) {
+    Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA { to[m.value] = from[m.value]; });
+  }
+  static JAX_SIGLIB_INLINE void AddBlock(V (&to)[D], const V (&x)[D]) {
+    Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA {
+      to[m.value] = Simd::Add(to[m.value], x[m.value]);
+    });
+  }
+
   // add + (vector m of rows (x) v).
   JAX_SIGLIB_INLINE V Outer(V rows, int m, V add) const {
     if constexpr (D == 1)
@@ -275,18 +458,35 @@ class AppendSteps {
   // x to the columns' sums.
   JAX_SIGLIB_INLINE V Contract(V (&x)[D], V b) {
     Deinterleave<T, D>(x);
-    // Two partial sums: every level waits for the one above it.
-    V even = Simd::Mul(x[0], Simd::Set1(v_[0]));
-    V odd = Simd::Zero();
+    Collect(x, b);
+    return Dot(x);
+  }
+
+  // The same, with every row's product with t_steps's v as tangent.
+  JAX_SIGLIB_INLINE Dual ContractTwice(const AppendSteps& t_steps, V (&x)[D], V b) {
+    Deinterleave<T, D>(x);
+    Collect(x, b);
+    return {Dot(x), t_steps.Dot(x)};
+  }
+
+  JAX_SIGLIB_INLINE void Collect(const V (&columns)[D], V b) {
     Unroll<0, D>([&](auto j) JAX_SIGLIB_LAMBDA {
+      sum_[j.value] = Simd::MulAdd(b, columns[j.value], sum_[j.value]);
+    });
+  }
+
+  JAX_SIGLIB_INLINE V Dot(const V (&columns)[D]) const {
+    // Two partial sums: every level waits for the one above it.
+    V even = Simd::Mul(columns[0], Simd::Set1(v_[0]));
+    V odd = Simd::Zero();
+    Unroll<1, D>([&](auto j) JAX_SIGLIB_LAMBDA {
       const V entry = Simd::Set1(v_[j.value]);
       if constexpr (j.value == 1)
-        odd = Simd::Mul(x[1], entry);
+        odd = Simd::Mul(columns[1], entry);
       else if constexpr (j.value % 2 == 1)
-        odd = Simd::MulAdd(x[j.value], entry, odd);
-      else if constexpr (j.value > 0)
-        even = Simd::MulAdd(x[j.value], entry, even);
-      sum_[j.value] = Simd::MulAdd(b, x[j.value], sum_[j.value]);
+        odd = Simd::MulAdd(columns[j.value], entry, odd);
+      else
+        even = Simd::MulAdd(columns[j.value], entry, even);
     });
     return D == 1 ? even : Simd::Add(even, odd);
   }

@@ -53,6 +53,26 @@ class AppendStepsAny {
     if constexpr (kOut) Expand<false>(out, s, b, T(1), level);
   }
 
+  JAX_SIGLIB_STEP void ExpandLevelTangent(const AppendStepsAny& t_steps, T* out, const T* s,
+                                          T* t_out, const T* t_s, DualChains<T> b,
+                                          DualChains<T> next, Level<T> level) const {
+    for (int64_t c = 1; c < level.chains; ++c) {
+      const T factor = level.inverse[c];
+      const T* const rows = b.data + c * b.stride;
+      T* const to = next.tangent + (c - 1) * next.stride;
+      Expand<true>(to, t_s, b.tangent + c * b.stride, factor, level);
+      t_steps.template Expand<true>(to, to, rows, factor, level);
+      if (next.data != nullptr)
+        Expand<true>(next.data + (c - 1) * next.stride, s, rows, factor, level);
+    }
+    // out may be s, and t_out may be t_s.
+    if (t_out != nullptr) {
+      Expand<false>(t_out, t_s, b.tangent, T(1), level);
+      t_steps.template Expand<false>(t_out, t_out, b.data, T(1), level);
+    }
+    if (out != nullptr) Expand<false>(out, s, b.data, T(1), level);
+  }
+
   JAX_SIGLIB_STEP void ContractLevel(T* ct, const T* g, const T* y, int64_t y_stride,
                                      const T* b, int64_t b_stride, T* y_next,
                                      int64_t next_stride, Level<T> level) {
@@ -64,14 +84,31 @@ class AppendStepsAny {
       const T* const x = y + (c - 1) * y_stride;
       Contract<false>(nullptr, x, b + c * b_stride, level.inverse[c],
                       y_next + c * next_stride, level);
-      const int64_t entries = level.rows * d_;
-      for (int64_t i = 0; i < entries; i += W) {
-        const auto lanes = Simd::FirstLanes(entries - i);
-        Simd::StoreFirst(
-            ct + i,
-            Simd::Add(Simd::LoadFirst(ct + i, lanes), Simd::LoadFirst(x + i, lanes)),
-            lanes);
+      Add(ct, x, level);
+    }
+  }
+
+  template <bool kCarry>
+  JAX_SIGLIB_STEP void ContractLevelTangent(const AppendStepsAny& t_steps, const T* g,
+                                            T* ct, T* t_ct, DualChains<T> y,
+                                            DualChains<T> b, DualChains<T> next,
+                                            Level<T> level) {
+    const bool carries = kCarry && t_ct != nullptr;
+    if (carries) Contract<false>(nullptr, t_ct, b.data, T(1), next.tangent, level);
+    ContractTwice(t_steps, g, b.tangent, T(1), next.data, next.tangent, carries, level);
+    for (int64_t c = 1; c < level.chains; ++c) {
+      const int64_t from = (c - 1) * y.stride, at = c * b.stride, to = c * next.stride;
+      const T* const t_x = y.tangent + from;
+      if (!kCarry && c == 1) {
+        Contract<true>(t_ct, t_x, b.data + at, level.inverse[c], next.tangent + to, level);
+      } else {
+        Contract<false>(nullptr, t_x, b.data + at, level.inverse[c], next.tangent + to,
+                        level);
+        Add(t_ct, t_x, level);
       }
+      ContractTwice(t_steps, y.data + from, b.tangent + at, level.inverse[c],
+                    next.data + to, next.tangent + to, true, level);
+      if constexpr (kCarry) Add(ct, y.data + from, level);
     }
   }
 
@@ -189,6 +226,89 @@ class AppendStepsAny {
       }
       x += W * d;
     }
+  }
+
+  // ct += x, a level's children.
+  JAX_SIGLIB_INLINE void Add(T* ct, const T* x, Level<T> level) const {
+    const int64_t entries = level.rows * d_;
+    for (int64_t i = 0; i < entries; i += W) {
+      const auto lanes = Simd::FirstLanes(entries - i);
+      Simd::StoreFirst(
+          ct + i, Simd::Add(Simd::LoadFirst(ct + i, lanes), Simd::LoadFirst(x + i, lanes)),
+          lanes);
+    }
+  }
+
+  // y = factor * x v, t_y (+)= factor * x t_v and sum += factor * b^T x.
+  JAX_SIGLIB_STEP void ContractTwice(const AppendStepsAny& t_steps, const T* x, const T* b,
+                                     T factor, T* y, T* t_y, bool add, Level<T> level) {
+    // Half as many rows at a time as in Contract: there are twice as many sums to keep.
+    constexpr int H = W / 2;
+    const int64_t d = d_;
+    const V factors = Simd::Set1(factor);
+    for (int64_t row = 0; row < level.rows; row += W) {
+      T scale[W];
+      const auto valid = Simd::FirstLanes(level.rows - row);
+      Simd::Store(scale, Simd::Mul(Simd::KeepFirst(Simd::Load(b + row), valid), factors));
+      V product[W], t_product[W];
+      for (int h = 0; h < W; h += H) {
+        if (row + h + H <= level.rows)
+          ContractRowsTwice<true>(t_steps, x, scale + h, product + h, t_product + h, H);
+        else
+          ContractRowsTwice<false>(t_steps, x, scale + h, product + h, t_product + h,
+                                   level.rows - row - h);
+        x += H * d;
+      }
+      Simd::Store(y + row, Simd::Mul(SumEach<T, W>(product), factors));
+      const V t_sums = Simd::Mul(SumEach<T, W>(t_product), factors);
+      Simd::Store(t_y + row, add ? Simd::Add(Simd::Load(t_y + row), t_sums) : t_sums);
+    }
+  }
+
+  // ContractRows with v and t_v, for W/2 (or count, which may be negative) rows.
+  template <bool kFull>
+  JAX_SIGLIB_INLINE void ContractRowsTwice(const AppendStepsAny& t_steps, const T* x,
+                                           const T* scale, V* product, V* t_product,
+                                           int64_t count) {
+    constexpr int H = W / 2;
+    const T *const v = v_, *const t_v = t_steps.v_;
+    T* const sum = sum_;
+    const int64_t d = d_;
+    V dot[H], t_dot[H];
+    Unroll<0, H>([&](auto r)
+                     JAX_SIGLIB_LAMBDA { dot[r.value] = t_dot[r.value] = Simd::Zero(); });
+    auto columns = [&](int64_t j, auto load, auto store) JAX_SIGLIB_LAMBDA {
+      V part[2] = {load(sum + j), Simd::Zero()};
+      const V values = load(v + j), t_values = load(t_v + j);
+      const T* from = x + j;
+      Unroll<0, H>([&](auto r) JAX_SIGLIB_LAMBDA {
+        if (kFull || r.value < count) {
+          const V value = load(from);
+          Prefetch(from);
+          dot[r.value] = Simd::MulAdd(value, values, dot[r.value]);
+          t_dot[r.value] = Simd::MulAdd(value, t_values, t_dot[r.value]);
+          part[r.value % 2] =
+              Simd::MulAdd(value, Simd::Set1(scale[r.value]), part[r.value % 2]);
+          from += d;
+        }
+      });
+      store(sum + j, Simd::Add(part[0], part[1]));
+    };
+    int64_t j = 0;
+    for (; j + W <= d; j += W)
+      columns(
+          j, [](const T* p) JAX_SIGLIB_LAMBDA { return Simd::Load(p); },
+          [](T* p, V x) JAX_SIGLIB_LAMBDA { Simd::Store(p, x); });
+    if (j < d) {
+      const auto rest = Simd::FirstLanes(d - j);
+      columns(
+          j, [&](const T* p) JAX_SIGLIB_LAMBDA { return Simd::LoadFirst(p, rest); },
+          [&](T* p, V x) JAX_SIGLIB_LAMBDA { Simd::StoreFirst(p, x, rest); });
+    }
+    Unroll<0, H>([&](auto r) JAX_SIGLIB_LAMBDA {
+      product[r.value] = dot[r.value];
+      t_product[r.value] = t_dot[r.value];
+    });
   }
 
   // product[r] = x[r] * v, lane by lane, for W (or count) rows, and sum += scale^T x.

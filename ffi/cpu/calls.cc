@@ -163,14 +163,14 @@ template <class T>
 void RunJoin(SigJoinJob<T>& job, typename Kernels<T>::Join kernel, Threads threads) {
   const JoinPlan<T>& plan = job.plan;
   const int64_t n = job.batch.size(), length = plan.algebra().length();
-  const int64_t own = plan.worker_scratch();
+  const int64_t own = plan.worker_scratch(job.order);
   auto run = [&](JoinPhase phase, int64_t items, int64_t entries) {
     Run<T>(threads, items, entries, own, [&](int64_t begin, int64_t end, T* scratch) {
       kernel(job, phase, begin, end, scratch);
     });
   };
   if (!plan.is_split()) return run(JoinPhase::kWhole, n, length);
-  Scratch<T> shared(n * plan.shared_scratch());
+  Scratch<T> shared(n * plan.shared_scratch(job.order));
   job.shared = shared.data();
   const int64_t head = plan.algebra().offset(plan.split() + 1);
   run(JoinPhase::kHead, n, head);
@@ -182,7 +182,7 @@ template <class T>
 void RunPath(const SigJob<T>& job, typename Kernels<T>::Path kernel, Threads threads) {
   const int64_t entries =
       job.plan.algebra().length() * std::min<int64_t>(job.points, 1 << 20);
-  Run<T>(threads, job.batch.size(), entries, job.plan.path_scratch(),
+  Run<T>(threads, job.batch.size(), entries, job.plan.path_scratch(job.order),
          [&](int64_t begin, int64_t end, T* scratch) { kernel(job, begin, end, scratch); });
 }
 
@@ -346,6 +346,57 @@ std::string SigJoinBackprop(const Array& ct_out, const Array& sig,
   });
 }
 
+std::string SigJoinHvp(const Array& ct_out, const Array& sig, const Array& displacement,
+                       const Array& t_sig, const Array& t_displacement, const Array& ct_sig,
+                       const Array& ct_displacement, int64_t dimension, int64_t degree,
+                       bool prepend, Threads threads) {
+  if (!Addressable(dimension, degree))
+    return "sig_join_hvp: cannot address such a signature";
+  return WithType(ct_sig.dtype, [&](auto zero) -> std::string {
+    using T = decltype(zero);
+    const JoinPlan<T>& plan =
+        PlanFor<T>(dimension, degree, prepend, MaySplit(ct_sig, true));
+    const TensorAlgebra& algebra = plan.algebra();
+    Reader reader("sig_join_hvp", 1, ct_sig);
+    const int64_t scalar = ScalarTermOfLower<T>(Reader::Last(ct_sig), algebra);
+    if (scalar < 0) reader.Complain("the result has no signature's length");
+    const int64_t g_skip = ScalarTerm(Reader::Last(ct_out), algebra.length());
+    if (g_skip < 0) reader.Complain("d_out has no signature's length");
+    const int64_t skip = ScalarTermOfLower<T>(Reader::Last(sig), algebra);
+    if (skip < 0) reader.Complain("sig has no signature's length");
+    const int64_t t_skip = ScalarTermOfLower<T>(Reader::Last(t_sig), algebra);
+    if (t_skip < 0) reader.Complain("t_sig has no signature's length");
+    reader.Expect("displacement", displacement, 0, dimension);
+    reader.Expect("t_displacement", t_displacement, 0, dimension);
+    reader.Expect("d_displacement", ct_displacement, 0, dimension);
+    Batch batch(reader.batch());
+    SigJoinJob<T> job(plan, batch, scalar == 1);
+    job.order = 2;
+    job.top_level = Reader::Last(ct_sig) >= algebra.length();
+    reader.Read("d_out", ct_out, 1, job.ct_out, g_skip);
+    reader.Read("sig", sig, 1, job.sig, skip);
+    reader.Read("displacement", displacement, 1, job.displacement);
+    reader.Read("t_sig", t_sig, 1, job.t_sig, t_skip);
+    reader.Read("t_displacement", t_displacement, 1, job.t_displacement);
+    reader.Read("d_sig", ct_sig, 1, job.ct_sig, scalar);
+    reader.Read("d_displacement", ct_displacement, 1, job.ct_displacement);
+    if (!reader.error().empty()) return reader.error();
+    batch.Collapse({&job.ct_out.stride, &job.sig.stride, &job.displacement.stride,
+                    &job.t_sig.stride, &job.t_displacement.stride, &job.ct_sig.stride,
+                    &job.ct_displacement.stride});
+    if (degree == 0) {
+      Fill(batch, job.ct_displacement, dimension, T(0));
+      if (job.scalar_term) {
+        job.ct_sig.data -= 1;
+        Fill(batch, job.ct_sig, 1, T(0));
+      }
+      return "";
+    }
+    RunJoin(job, KernelsFor<T>(ChosenKernels()).sig_join_hvp, threads);
+    return "";
+  });
+}
+
 std::string Sig(const Array& path, const Array& out, int64_t degree, Threads threads) {
   const int64_t dimension = Reader::Last(path), points = Reader::Last(path, 1);
   if (!Addressable(dimension, degree)) return "sig: cannot address such a signature";
@@ -446,6 +497,42 @@ std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out
       return "";
     }
     RunPath(job, KernelsFor<T>(ChosenKernels()).sig_backprop, threads);
+    return "";
+  });
+}
+
+std::string SigHvp(const Array& ct_out, const Array& path, const Array& t_path,
+                   const Array& ct_path, int64_t degree, Threads threads) {
+  const int64_t dimension = Reader::Last(path), points = Reader::Last(path, 1);
+  if (!Addressable(dimension, degree)) return "sig_hvp: cannot address such a signature";
+  return WithType(ct_path.dtype, [&](auto zero) -> std::string {
+    using T = decltype(zero);
+    const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, false, false);
+    Reader reader("sig_hvp", 2, ct_path);
+    const int64_t scalar = ScalarTerm(Reader::Last(ct_out), plan.algebra().length());
+    if (scalar < 0) reader.Complain("sig_derivs has no signature's length");
+    if (points < 1) reader.Complain("path has no points");
+    reader.Expect("t_path", t_path, 0, dimension);
+    reader.Expect("t_path", t_path, 1, points);
+    reader.Expect("d_path", ct_path, 0, dimension);
+    reader.Expect("d_path", ct_path, 1, points);
+    Batch batch(reader.batch());
+    SigJob<T> job(plan, batch, scalar == 1, points);
+    job.order = 2;
+    reader.Read("sig_derivs", ct_out, 1, job.ct_out, scalar);
+    reader.Read("path", path, 2, job.path);
+    reader.Read("t_path", t_path, 2, job.t_path);
+    reader.Read("d_path", ct_path, 2, job.ct_path);
+    if (!reader.error().empty()) return reader.error();
+    job.point_stride = path.stride[path.stride.rank() - 2];
+    job.t_point_stride = t_path.stride[t_path.stride.rank() - 2];
+    batch.Collapse(
+        {&job.ct_out.stride, &job.path.stride, &job.t_path.stride, &job.ct_path.stride});
+    if (degree == 0) {
+      Fill(batch, job.ct_path, points * dimension, T(0));
+      return "";
+    }
+    RunPath(job, KernelsFor<T>(ChosenKernels()).sig_hvp, threads);
     return "";
   });
 }

@@ -44,6 +44,14 @@ std::string SigJoinBackprop(const Array& ct_out, const Array& sig,
                             const Array& ct_displacement, int64_t dimension, int64_t degree,
                             bool prepend, Threads threads);
 
+// The derivative of sig_join_backprop along (t_sig, t_displacement). sig, t_sig and the
+// result ct_sig may each lack their top level (and their scalar term): neither is read, and
+// it is zero.
+std::string SigJoinHvp(const Array& ct_out, const Array& sig, const Array& displacement,
+                       const Array& t_sig, const Array& t_displacement, const Array& ct_sig,
+                       const Array& ct_displacement, int64_t dimension, int64_t degree,
+                       bool prepend, Threads threads);
+
 // Paths are (..., points, dimension).
 std::string Sig(const Array& path, const Array& out, int64_t degree, Threads threads);
 std::string SigJvp(const Array& path, const Array& t_path, const Array& t_out,
@@ -51,6 +59,9 @@ std::string SigJvp(const Array& path, const Array& t_path, const Array& t_out,
 // sig may lack its top level (and its scalar term). In half precision it is not read.
 std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out,
                         const Array& ct_path, int64_t degree, Threads threads);
+// The derivative along t_path of sig_backprop, as a function of the path alone.
+std::string SigHvp(const Array& ct_out, const Array& path, const Array& t_path,
+                   const Array& ct_path, int64_t degree, Threads threads);
 
 }  // namespace jax_siglib
 

@@ -100,6 +100,18 @@ ffi::Error DoSigJoinBackprop(ffi::ThreadPool pool, int64_t dimension, int64_t de
   });
 }
 
+ffi::Error DoSigJoinHvp(ffi::ThreadPool pool, int64_t dimension, int64_t degree,
+                        bool prepend, int64_t n_jobs, ffi::AnyBuffer ct_out,
+                        ffi::AnyBuffer sig, ffi::AnyBuffer displacement,
+                        ffi::AnyBuffer t_sig, ffi::AnyBuffer t_displacement, Result ct_sig,
+                        Result ct_displacement) {
+  return Carry(pool, n_jobs, [&](Threads threads) {
+    return SigJoinHvp(Read(ct_out), Read(sig), Read(displacement), Read(t_sig),
+                      Read(t_displacement), Read(*ct_sig), Read(*ct_displacement),
+                      dimension, degree, prepend, threads);
+  });
+}
+
 ffi::Error DoSig(ffi::ThreadPool pool, int64_t degree, int64_t n_jobs, ffi::AnyBuffer path,
                  Result out) {
   return Carry(pool, n_jobs, [&](Threads threads) {
@@ -120,6 +132,14 @@ ffi::Error DoSigBackprop(ffi::ThreadPool pool, int64_t degree, int64_t n_jobs,
   return Carry(pool, n_jobs, [&](Threads threads) {
     return SigBackprop(Read(path), Read(sig), Read(ct_out), Read(*ct_path), degree,
                        threads);
+  });
+}
+
+ffi::Error DoSigHvp(ffi::ThreadPool pool, int64_t degree, int64_t n_jobs,
+                    ffi::AnyBuffer ct_out, ffi::AnyBuffer path, ffi::AnyBuffer t_path,
+                    Result ct_path) {
+  return Carry(pool, n_jobs, [&](Threads threads) {
+    return SigHvp(Read(ct_out), Read(path), Read(t_path), Read(*ct_path), degree, threads);
   });
 }
 
@@ -160,12 +180,27 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SigJoinBackpropHandler, jax_siglib::DoSigJoinBackp
                                   .Arg<AnyBuffer>()
                                   .Ret<AnyBuffer>()
                                   .Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SigJoinHvpHandler, jax_siglib::DoSigJoinHvp,
+                              jax_siglib::JoinCall()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(SigHandler, jax_siglib::DoSig,
                               jax_siglib::PathCall().Arg<AnyBuffer>().Ret<AnyBuffer>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     SigJvpHandler, jax_siglib::DoSigJvp,
     jax_siglib::PathCall().Arg<AnyBuffer>().Arg<AnyBuffer>().Ret<AnyBuffer>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(SigBackpropHandler, jax_siglib::DoSigBackprop,
+                              jax_siglib::PathCall()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SigHvpHandler, jax_siglib::DoSigHvp,
                               jax_siglib::PathCall()
                                   .Arg<AnyBuffer>()
                                   .Arg<AnyBuffer>()

@@ -6,10 +6,10 @@
 
 // f(name) for every operation: the handler is name##Handler, its target
 // jax_siglib_<operation>_v1.
-#define JAX_SIGLIB_FOR_EACH_OPERATION(f)                                         \
-  f(SigJoin, "sig_join") f(SigJoinJvp, "sig_join_jvp")                           \
-      f(SigJoinBackprop, "sig_join_backprop") f(Sig, "sig") f(SigJvp, "sig_jvp") \
-          f(SigBackprop, "sig_backprop")
+#define JAX_SIGLIB_FOR_EACH_OPERATION(f)                                                  \
+  f(SigJoin, "sig_join") f(SigJoinJvp, "sig_join_jvp")                                    \
+      f(SigJoinBackprop, "sig_join_backprop") f(SigJoinHvp, "sig_join_hvp") f(Sig, "sig") \
+          f(SigJvp, "sig_jvp") f(SigBackprop, "sig_backprop") f(SigHvp, "sig_hvp")
 
 #define JAX_SIGLIB_DECLARE(name, operation) \
   extern "C" XLA_FFI_Error* name##Handler(XLA_FFI_CallFrame* call_frame);

@@ -87,26 +87,28 @@ class JoinPlan {
   const T* inverse() const { return inverse_.data(); }
 
   // Entries of scratch for one worker: the chains up and their adjoint (or tangent)
-  // counterpart, and the sums for the displacement.
-  int64_t worker_scratch() const {
-    return 2 * tile_.total() + 2 * sum_scratch() + displacement_scratch();
+  // counterpart, and the sums for the displacement. In a kernel of second order both have
+  // tangents behind them.
+  int64_t worker_scratch(int64_t order = 1) const {
+    return 2 * order * tile_.total() + 2 * sum_scratch() + displacement_scratch();
   }
   // A vector for each entry of the displacement, and never too few for two copies of it.
   int64_t sum_scratch() const {
     return (algebra_.dimension() + 3) * ChainLayout<T>::kVector;
   }
   // Entries for a worker that folds a path: the above, two displacements, and the
-  // residual and its cotangent.
-  int64_t path_scratch() const {
-    return worker_scratch() + 2 * displacement_scratch() + 2 * residual_scratch();
+  // residual and its cotangent; of second order, as many tangents of these.
+  int64_t path_scratch(int64_t order = 1) const {
+    return worker_scratch(order) +
+           2 * order * (displacement_scratch() + residual_scratch());
   }
   int64_t displacement_scratch() const { return Align(algebra_.dimension()); }
   int64_t residual_scratch() const { return Align(algebra_.offset(algebra_.degree())); }
   // Entries of scratch that the tiles of one signature share: the head's chains, twice
   // as above, and each tile's share of the displacement's cotangent.
-  int64_t shared_scratch() const {
+  int64_t shared_scratch(int64_t order = 1) const {
     if (!is_split()) return 0;
-    return Align(2 * head_.total() + tiles_ * displacement_scratch());
+    return Align(2 * order * head_.total() + tiles_ * displacement_scratch());
   }
 
  private:

@@ -4,6 +4,8 @@
 #ifndef JAX_SIGLIB_CPU_JOIN_WALK_H_
 #define JAX_SIGLIB_CPU_JOIN_WALK_H_
 
+#include <algorithm>
+
 #include "join_plan.h"
 #include "level.h"
 #include "simd.h"
@@ -11,22 +13,16 @@
 namespace jax_siglib {
 namespace JAX_SIGLIB_ISA {
 
-// Chains of one level: chain c at data + c*stride.
-template <class T>
-struct Chains {
-  T* data;
-  int64_t stride;
-};
-
 // At the bottom B_0 = 1: ct_s_1 = g_1 + sum of y, ct_v = g_1 + sum of y_n / n, where
-// the chains y come from the levels n = 2..degree. ct_v is padded to whole vectors.
+// the chains y come from the levels n = 2..degree. ct_v is padded to whole vectors. g may
+// be null for zeros.
 template <class T>
 JAX_SIGLIB_INLINE void BottomLevel(const T* g, T* ct_s, Chains<T> y, int64_t dimension,
                                    int64_t degree, const T* inverse, T* ct_v) {
   using Simd = Vec<T>;
   for (int64_t j = 0; j < dimension; j += Simd::kLanes) {
     const auto lanes = Simd::FirstLanes(dimension - j);
-    typename Simd::V total = Simd::LoadFirst(g + j, lanes);
+    typename Simd::V total = g == nullptr ? Simd::Zero() : Simd::LoadFirst(g + j, lanes);
     typename Simd::V v = total;
     for (int64_t c = 1; c < degree; ++c) {
       const typename Simd::V x = Simd::LoadFirst(y.data + (c - 1) * y.stride + j, lanes);
@@ -57,6 +53,12 @@ class Walk {
 
   JAX_SIGLIB_INLINE Chains<T> At(T* scratch, int64_t level) const {
     return {scratch + chains_.offset(level), chains_.stride(level)};
+  }
+
+  // Of chains that are followed by their tangents, laid out alike.
+  JAX_SIGLIB_INLINE DualChains<T> DualAt(T* scratch, int64_t level) const {
+    T* const data = scratch + chains_.offset(level);
+    return {data, data + chains_.total(), chains_.stride(level)};
   }
 
   // The range's part of a level of a signature.
@@ -94,38 +96,27 @@ class Walk {
     return b;
   }
 
-  // The same for tangents: t_out = the tangent of join(s, v) along (t_s, t_v), and, if
-  // kOut, out = join(s, v) below the top level too. steps holds v, t_steps holds t_v; t_b
-  // are the chains' tangents. Returns them at level `to`.
-  template <bool kOut>
-  JAX_SIGLIB_INLINE Chains<T> RiseTangent(const Steps& steps, const Steps& t_steps,
-                                          const T* s, T* out, const T* t_s, T* t_out,
-                                          Chains<T> b, Chains<T> t_b, T* scratch,
-                                          T* t_scratch, int64_t to) const {
+  // The same for tangents: t_out = the tangent of join(s, v) along (t_s, t_v) if
+  // kTangentOut, and, if kOut, out = join(s, v) below the top level too. steps holds v,
+  // t_steps holds t_v. Returns the chains at level `to`: of those at N-1, a rise that ends
+  // there makes the tangents only.
+  template <bool kOut, bool kTangentOut>
+  JAX_SIGLIB_INLINE DualChains<T> RiseTangent(const Steps& steps, const Steps& t_steps,
+                                              const T* s, T* out, const T* t_s, T* t_out,
+                                              DualChains<T> b, T* scratch,
+                                              int64_t to) const {
     for (int64_t k = root_; k < to; ++k) {
-      const Level<T> level = LevelAt(k);
-      Level<T> in_scratch = level;
-      in_scratch.piece_stride = level.piece;
       const bool more = k + 1 < degree_;
-      const Chains<T> next = more ? At(scratch, k + 1) : Chains<T>{nullptr, 0};
-      const Chains<T> t_next = more ? At(t_scratch, k + 1) : Chains<T>{nullptr, 0};
-      for (int64_t c = 1; c < level.chains; ++c) {
-        T* const to_chain = t_next.data + (c - 1) * t_next.stride;
-        steps.template Expand<true>(to_chain, Part(t_s, k + 1), t_b.data + c * t_b.stride,
-                                    level.inverse[c], level);
-        t_steps.template Expand<true>(to_chain, to_chain, b.data + c * b.stride,
-                                      level.inverse[c], in_scratch);
-      }
-      T* const t_level = Part(t_out, k + 1);
-      steps.template Expand<false>(t_level, Part(t_s, k + 1), t_b.data, T(1), level);
-      t_steps.template Expand<false>(t_level, t_level, b.data, T(1), level);
-      if (more)
-        steps.template ExpandLevel<kOut>(kOut ? Part(out, k + 1) : nullptr, Part(s, k + 1),
-                                         b.data, b.stride, next.data, next.stride, level);
+      DualChains<T> next{nullptr, nullptr, 0};
+      if (more) next = DualAt(scratch, k + 1);
+      DualChains<T> wanted = next;
+      if (k + 1 == degree_ - 1 && to < degree_) wanted.data = nullptr;
+      steps.ExpandLevelTangent(t_steps, kOut && more ? Part(out, k + 1) : nullptr,
+                               Part(s, k + 1), kTangentOut ? Part(t_out, k + 1) : nullptr,
+                               Part(t_s, k + 1), b, wanted, LevelAt(k));
       b = next;
-      t_b = t_next;
     }
-    return t_b;
+    return b;
   }
 
   // Up to which level Descend from the top needs chains.
@@ -174,6 +165,73 @@ class Walk {
                   algebra_.dimension(), degree_, plan_.inverse(), ct_v);
     }
     return y;
+  }
+
+  // Whether DescendTangent takes the two topmost levels together. Not from the root of
+  // degree 2, whose chains' tangents are zeros that must not meet an infinite g_1.
+  JAX_SIGLIB_INLINE bool FusesTangent() const {
+    return Steps::kFusesTopTwo && degree_ - root_ >= 2 && degree_ > 2;
+  }
+
+  // Up to which level DescendTangent from the top needs chains.
+  JAX_SIGLIB_INLINE int64_t ChainsForTangent() const {
+    return degree_ - (FusesTangent() ? 2 : 1);
+  }
+
+  // The tangent of Descend along (t_s, t_v), and, if kCarry, along a tangent of g below its
+  // top level. Without kCarry, t_ct_s = the tangent of ct_s below the top level. With it,
+  // ct_s and t_ct_s hold g and its tangent (below the top level), and come to hold those of
+  // the cotangent of s, but for level 1 of ct_s, on which nothing here depends. Chains, y
+  // and both scratches as for Descend, each followed by its tangents.
+  //
+  // The tangents of B_0 and of g_N are zeros by nature: products with them are left out,
+  // and so g_1, s_{N-1} and s_N are never read.
+  template <bool kCarry>
+  JAX_SIGLIB_INLINE DualChains<T> DescendTangent(Steps& steps, const Steps& t_steps,
+                                                 const T* t_s, const T* g, const T* g_top,
+                                                 T* ct_s, T* t_ct_s, DualChains<T> at_root,
+                                                 T* scratch, DualChains<T> y, T* y_scratch,
+                                                 int64_t from, T* ct_v) const {
+    const int64_t lowest = root_ == 0 ? 1 : root_;
+    int64_t k = from - 1;  // the step between levels k and k+1
+    if constexpr (Steps::kFusesTopTwo) {
+      if (from == degree_ && FusesTangent()) {
+        k = degree_ - 2;
+        y = DualAt(y_scratch, k);
+        steps.template ContractTopTwoTangent<kCarry>(
+            t_steps, Part(g, k + 1), Part(g_top, k + 2),
+            kCarry ? Part(ct_s, k + 1) : nullptr, Part(t_ct_s, k + 1), Part(t_s, k + 1),
+            k == root_ ? at_root : DualAt(scratch, k), y, LevelAt(k));
+        --k;
+      }
+    }
+    for (; k >= lowest; --k) {
+      const bool top = k + 1 == degree_;
+      const DualChains<T> next = DualAt(y_scratch, k);
+      steps.template ContractLevelTangent<kCarry>(
+          t_steps, Part(top ? g_top : g, k + 1),
+          kCarry && !top ? Part(ct_s, k + 1) : nullptr, top ? nullptr : Part(t_ct_s, k + 1),
+          y, k == root_ ? at_root : DualAt(scratch, k), next, LevelAt(k));
+      y = next;
+    }
+    if (root_ == 0) {
+      T* const t_level = degree_ == 1 ? nullptr : t_ct_s;
+      BottomLevel<T>(kCarry ? t_level : nullptr, t_level, {y.tangent, y.stride},
+                     algebra_.dimension(), degree_, plan_.inverse(), ct_v);
+    }
+    return y;
+  }
+
+  // Writes zeros to the range's part of the top level.
+  JAX_SIGLIB_INLINE void ZeroTop(T* sig) const {
+    const Level<T> level = LevelAt(degree_);
+    T* const top = Part(sig, degree_);
+    if (!plan_.prepend()) {
+      std::fill_n(top, level.rows, T(0));
+      return;
+    }
+    for (int64_t u = 0; u < level.pieces; ++u)
+      std::fill_n(top + u * level.piece_stride, level.piece, T(0));
   }
 
  private:

@@ -18,11 +18,16 @@ template <class T>
 void SigJoinBackprop(const SigJoinJob<T>& job, JoinPhase phase, int64_t begin, int64_t end,
                      T* scratch);
 template <class T>
+void SigJoinHvp(const SigJoinJob<T>& job, JoinPhase phase, int64_t begin, int64_t end,
+                T* scratch);
+template <class T>
 void Sig(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
 template <class T>
 void SigJvp(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
 template <class T>
 void SigBackprop(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
+template <class T>
+void SigHvp(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
 
 // half_kernels.cc
 void WidenFloat16(const uint16_t* from, int64_t n, float* to);

@@ -11,7 +11,8 @@ namespace {
 
 template <class T>
 constexpr Kernels<T> MakeKernels() {
-  return {SigJoin<T>, SigJoinJvp<T>, SigJoinBackprop<T>, Sig<T>, SigJvp<T>, SigBackprop<T>};
+  return {SigJoin<T>, SigJoinJvp<T>, SigJoinBackprop<T>, SigJoinHvp<T>,
+          Sig<T>,     SigJvp<T>,     SigBackprop<T>,     SigHvp<T>};
 }
 
 #define JAX_SIGLIB_STRING_(x) #x

@@ -9,9 +9,9 @@
 
 namespace jax_siglib {
 
-// Operands of sig_join, sig_join_jvp and sig_join_backprop; those that a call does not
-// have are empty. Pointers are to level 1; where scalar_term, an output has room for
-// it right in front.
+// Operands of sig_join, sig_join_jvp, sig_join_backprop and sig_join_hvp; those that a
+// call does not have are empty. Pointers are to level 1; where scalar_term, an output has
+// room for it right in front.
 template <class T>
 struct SigJoinJob {
   SigJoinJob(const JoinPlan<T>& plan, const Batch& batch, bool scalar_term)
@@ -22,7 +22,9 @@ struct SigJoinJob {
   bool scalar_term;
   Operand<const T> sig, displacement, t_sig, t_displacement, ct_out;
   Operand<T> out, t_out, ct_sig, ct_displacement;
-  T* shared = nullptr;  // plan.shared_scratch() entries for each element of the batch
+  int64_t order = 1;      // of the derivative, for scratch: 2 for sig_join_hvp
+  bool top_level = true;  // whether sig_join_hvp's ct_sig has one
+  T* shared = nullptr;    // plan.shared_scratch(order) for each element of the batch
 };
 
 // The parts of a call that may run in parallel. Small signatures are kWhole (items:
@@ -30,7 +32,7 @@ struct SigJoinJob {
 // kTail (the batch), each after the one before.
 enum class JoinPhase { kWhole, kHead, kTile, kTail };
 
-// Operands of sig, sig_jvp and sig_backprop. sig here is the residual, levels < N.
+// Operands of sig, sig_jvp, sig_backprop and sig_hvp. sig here is the residual, levels < N.
 template <class T>
 struct SigJob {
   SigJob(const JoinPlan<T>& plan, const Batch& batch, bool scalar_term, int64_t points)
@@ -40,6 +42,7 @@ struct SigJob {
   const Batch& batch;
   bool scalar_term;
   int64_t points;
+  int64_t order = 1;                             // as in SigJoinJob
   int64_t point_stride = 0, t_point_stride = 0;  // entries between points of a path
   Operand<const T> path, t_path, sig, ct_out;
   Operand<T> out, t_out, ct_path;
@@ -47,13 +50,13 @@ struct SigJob {
 
 template <class T>
 struct Kernels {
-  // Items begin..end of a phase, with plan.worker_scratch() entries.
+  // Items begin..end of a phase, with plan.worker_scratch(job.order) entries.
   using Join = void (*)(const SigJoinJob<T>&, JoinPhase, int64_t begin, int64_t end,
                         T* scratch);
-  Join sig_join, sig_join_jvp, sig_join_backprop;
-  // Elements begin..end of the batch, with plan.path_scratch() entries.
+  Join sig_join, sig_join_jvp, sig_join_backprop, sig_join_hvp;
+  // Elements begin..end of the batch, with plan.path_scratch(job.order) entries.
   using Path = void (*)(const SigJob<T>&, int64_t begin, int64_t end, T* scratch);
-  Path sig, sig_jvp, sig_backprop;
+  Path sig, sig_jvp, sig_backprop, sig_hvp;
 };
 
 // Between float and the two half types, n entries of which are passed as their bits.

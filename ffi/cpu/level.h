@@ -1,4 +1,4 @@
-// What a step up or down between two levels needs to know.
+// What a step up or down between two levels needs to know, and where chains are.
 #ifndef JAX_SIGLIB_CPU_LEVEL_H_
 #define JAX_SIGLIB_CPU_LEVEL_H_
 
@@ -20,6 +20,21 @@ struct Level {
   int64_t piece_stride;
   bool is_root;      // k = 0, where every chain is 1
   const T* inverse;  // inverse[c] = 1/(c+1)
+};
+
+// Chains of one level: chain c at data + c*stride.
+template <class T>
+struct Chains {
+  T* data;
+  int64_t stride;
+};
+
+// The same with their tangents: that of chain c at tangent + c*stride.
+template <class T>
+struct DualChains {
+  T* data;
+  T* tangent;
+  int64_t stride;
 };
 
 }  // namespace jax_siglib

@@ -97,24 +97,56 @@ class PrependSteps {
     }
   }
 
+  JAX_SIGLIB_INLINE void ExpandLevelTangent(const PrependSteps& t_steps, T* out, const T* s,
+                                            T* t_out, const T* t_s, DualChains<T> b,
+                                            DualChains<T> next, Level<T> level) const {
+    if (level.is_root)
+      return ExpandRootTangent(t_steps, out, s, t_out, t_s, b, next, level);
+    for (int64_t u = 0; u < level.pieces; ++u) {
+      const int64_t stretch = level.piece > kLongChain ? kLongChain / 8 : level.piece;
+      for (int64_t i = 0; i < level.piece; i += stretch) {
+        const int64_t n = level.piece - i < stretch ? level.piece - i : stretch;
+        ForLetters([&](int64_t j) JAX_SIGLIB_LAMBDA {
+          const int64_t piece = j * level.pieces + u;
+          const int64_t at = piece * level.piece_stride + i;
+          const int64_t row = u * level.piece + i;
+          // The chains first: out may be s, and t_out may be t_s.
+          for (int64_t c = 1; c < level.chains; ++c) {
+            const T* const rows = b.data + c * b.stride + row;
+            const int64_t to = (c - 1) * next.stride + piece * level.piece + i;
+            const V v = Simd::Set1(v_[j] * level.inverse[c]);
+            ExpandPieceTwice(next.tangent + to, t_s + at, b.tangent + c * b.stride + row, v,
+                             rows, Simd::Set1(t_steps.v_[j] * level.inverse[c]), n);
+            if (next.data != nullptr) ExpandPiece(next.data + to, s + at, rows, v, n);
+          }
+          const V v = Simd::Set1(v_[j]);
+          if (t_out != nullptr)
+            ExpandPieceTwice(t_out + at, t_s + at, b.tangent + row, v, b.data + row,
+                             Simd::Set1(t_steps.v_[j]), n);
+          if (out != nullptr) ExpandPiece(out + at, s + at, b.data + row, v, n);
+        });
+      }
+    }
+  }
+
   JAX_SIGLIB_INLINE void ContractLevel(T* ct, const T* g, const T* y, int64_t y_stride,
                                        const T* b, int64_t b_stride, T* y_next,
                                        int64_t next_stride, Level<T> level) {
     const Adjoint all{ct, g, y, y_stride, b, b_stride, y_next, next_stride};
-    int64_t j = 0;
-    for (; j + kLetters <= d_; j += kLetters) ContractLetters<kLetters>(all, level, j);
-    if constexpr (D == 0) {
-      switch (d_ - j) {
-        case 4:
-          return ContractLetters<4>(all, level, j);
-        case 3:
-          return ContractLetters<3>(all, level, j);
-        case 2:
-          return ContractLetters<2>(all, level, j);
-        case 1:
-          return ContractLetters<1>(all, level, j);
-      }
-    }
+    ForGroupsOfLetters([&](auto count, int64_t first) JAX_SIGLIB_LAMBDA {
+      ContractLetters<decltype(count)::value>(all, level, first);
+    });
+  }
+
+  template <bool kCarry>
+  JAX_SIGLIB_INLINE void ContractLevelTangent(const PrependSteps& t_steps, const T* g,
+                                              T* ct, T* t_ct, DualChains<T> y,
+                                              DualChains<T> b, DualChains<T> next,
+                                              Level<T> level) {
+    const AdjointTangent all{g, ct, t_ct, y, b, next};
+    ForGroupsOfLetters([&](auto count, int64_t first) JAX_SIGLIB_LAMBDA {
+      ContractLettersTangent<kCarry, decltype(count)::value>(t_steps, all, level, first);
+    });
   }
 
   JAX_SIGLIB_INLINE void AddDisplacement(T* ct_v) {
@@ -158,6 +190,24 @@ class PrependSteps {
       for (int64_t j = 0; j < d_; ++j) f(j);
     }
   }
+  // f(Index<how many>, the first of them) for groups of kLetters and the rest.
+  template <class F>
+  JAX_SIGLIB_INLINE void ForGroupsOfLetters(F&& f) const {
+    int64_t j = 0;
+    for (; j + kLetters <= d_; j += kLetters) f(Index<kLetters>{}, j);
+    if constexpr (D == 0) {
+      switch (d_ - j) {
+        case 4:
+          return f(Index<4>{}, j);
+        case 3:
+          return f(Index<3>{}, j);
+        case 2:
+          return f(Index<2>{}, j);
+        case 1:
+          return f(Index<1>{}, j);
+      }
+    }
+  }
   static JAX_SIGLIB_INLINE V LoadLanes(const T* p, AllLanes) { return Simd::Load(p); }
   static JAX_SIGLIB_INLINE V LoadLanes(const T* p, typename Simd::Mask m) {
     return Simd::LoadFirst(p, m);
@@ -178,6 +228,19 @@ class PrependSteps {
     });
   }
 
+  // to = s + scale * rows + t_scale * t_rows.
+  static JAX_SIGLIB_INLINE void ExpandPieceTwice(T* to, const T* s, const T* rows, V scale,
+                                                 const T* t_rows, V t_scale,
+                                                 int64_t entries) {
+    ForLanes(entries, [&](int64_t i, auto lanes) JAX_SIGLIB_LAMBDA {
+      Prefetch(s + i);
+      PrefetchToWrite(to + i);
+      const V moved =
+          Simd::MulAdd(scale, LoadLanes(rows + i, lanes), LoadLanes(s + i, lanes));
+      StoreLanes(to + i, Simd::MulAdd(t_scale, LoadLanes(t_rows + i, lanes), moved), lanes);
+    });
+  }
+
   // From level 0, where there is one word and every chain is 1, the letters lie side by
   // side.
   template <bool kOut>
@@ -189,6 +252,28 @@ class PrependSteps {
       for (int64_t c = 1; c < level.chains; ++c)
         Simd::Store(b_next + (c - 1) * next_stride + j,
                     Simd::MulAdd(Simd::Set1(level.inverse[c]), v, value));
+    });
+  }
+
+  JAX_SIGLIB_INLINE void ExpandRootTangent(const PrependSteps& t_steps, T* out, const T* s,
+                                           T* t_out, const T* t_s, DualChains<T> b,
+                                           DualChains<T> next, Level<T> level) const {
+    ForLanes(d_, [&](int64_t j, auto lanes) JAX_SIGLIB_LAMBDA {
+      const V tangent = LoadLanes(t_s + j, lanes), v = LoadLanes(v_ + j, lanes);
+      const V t_v = LoadLanes(t_steps.v_ + j, lanes);
+      // v times the tangent of B_0, which is 0: a term like any other.
+      const V moved = Simd::MulAdd(Simd::Set1(b.tangent[0]), v, tangent);
+      const bool values_wanted = out != nullptr || next.data != nullptr;
+      const V value = values_wanted ? LoadLanes(s + j, lanes) : Simd::Zero();
+      if (t_out != nullptr) StoreLanes(t_out + j, Simd::Add(moved, t_v), lanes);
+      if (out != nullptr) StoreLanes(out + j, Simd::Add(value, v), lanes);
+      for (int64_t c = 1; c < level.chains; ++c) {
+        const V scale = Simd::Set1(level.inverse[c]);
+        const int64_t to = (c - 1) * next.stride + j;
+        Simd::Store(next.tangent + to, Simd::MulAdd(scale, t_v, moved));
+        if (next.data != nullptr)
+          Simd::Store(next.data + to, Simd::MulAdd(scale, v, value));
+      }
     });
   }
 
@@ -285,6 +370,102 @@ class PrependSteps {
             StoreLanes(ct + j.value * letter + i, total[j.value], lanes);
           });
         }
+      });
+    }
+    Unroll<0, kCount>([&](auto j) JAX_SIGLIB_LAMBDA {
+      if constexpr (D > 0)
+        sums_[first + j.value] = sum[j.value];
+      else
+        Simd::Store(sum_ + (first + j.value) * W, sum[j.value]);
+    });
+  }
+
+  // The arguments of ContractLevelTangent.
+  struct AdjointTangent {
+    const T* g;
+    T* ct;
+    T* t_ct;
+    DualChains<T> y, b, next;
+  };
+
+  // ContractLevelTangent for the kCount letters from `first` on.
+  template <bool kCarry, int kCount>
+  JAX_SIGLIB_INLINE void ContractLettersTangent(const PrependSteps& t_steps,
+                                                const AdjointTangent& all, Level<T> level,
+                                                int64_t first) {
+    V v[kCount], t_v[kCount], sum[kCount];
+    Unroll<0, kCount>([&](auto j) JAX_SIGLIB_LAMBDA {
+      v[j.value] = Simd::Set1(v_[first + j.value]);
+      t_v[j.value] = Simd::Set1(t_steps.v_[first + j.value]);
+      sum[j.value] =
+          D > 0 ? sums_[first + j.value] : Simd::Load(sum_ + (first + j.value) * W);
+    });
+    const int64_t letter = level.pieces * level.piece_stride;  // in g, ct and t_ct
+    const int64_t row_letter = level.rows;                     // in chains
+    for (int64_t u = 0; u < level.pieces; ++u) {
+      const int64_t at = first * letter + u * level.piece_stride;
+      const int64_t row_at = u * level.piece, y_at = first * row_letter + row_at;
+      ForLanes(level.piece, [&](int64_t i, auto lanes) JAX_SIGLIB_LAMBDA {
+        V total[kCount], t_total[kCount];
+        V parents = Simd::Zero(), t_parents = Simd::Zero();
+        V down = Simd::Zero(), t_down = Simd::Zero();
+        // x and its tangent, of the letter j.
+        auto contract = [&](auto j, V x) JAX_SIGLIB_LAMBDA {
+          down = Simd::MulAdd(v[j.value], x, down);
+          t_down = Simd::MulAdd(t_v[j.value], x, t_down);
+          sum[j.value] = Simd::MulAdd(t_parents, x, sum[j.value]);
+        };
+        auto contract_tangent = [&](auto j, V t_x) JAX_SIGLIB_LAMBDA {
+          t_down = Simd::MulAdd(v[j.value], t_x, t_down);
+          sum[j.value] = Simd::MulAdd(parents, t_x, sum[j.value]);
+        };
+        auto add_to = [&](T* next, V x) JAX_SIGLIB_LAMBDA {
+          StoreLanes(next, first == 0 ? x : Simd::Add(LoadLanes(next, lanes), x), lanes);
+        };
+        t_parents = LoadLanes(all.b.tangent + row_at + i, lanes);
+        Unroll<0, kCount>([&](auto j) JAX_SIGLIB_LAMBDA {
+          const T* const from = all.g + at + j.value * letter + i;
+          Prefetch(from);
+          total[j.value] = LoadLanes(from, lanes);
+          t_total[j.value] = Simd::Zero();
+          contract(j, total[j.value]);
+        });
+        if constexpr (kCarry) {
+          if (all.t_ct != nullptr) {
+            parents = LoadLanes(all.b.data + row_at + i, lanes);
+            Unroll<0, kCount>([&](auto j) JAX_SIGLIB_LAMBDA {
+              t_total[j.value] = LoadLanes(all.t_ct + at + j.value * letter + i, lanes);
+              contract_tangent(j, t_total[j.value]);
+            });
+          }
+        }
+        add_to(all.next.data + row_at + i, down);
+        add_to(all.next.tangent + row_at + i, t_down);
+        for (int64_t c = 1; c < level.chains; ++c) {
+          const V scale = Simd::Set1(level.inverse[c]);
+          const int64_t row = c * all.b.stride + row_at + i;
+          const int64_t from = (c - 1) * all.y.stride + y_at + i;
+          parents = Simd::Mul(LoadLanes(all.b.data + row, lanes), scale);
+          t_parents = Simd::Mul(LoadLanes(all.b.tangent + row, lanes), scale);
+          down = t_down = Simd::Zero();
+          Unroll<0, kCount>([&](auto j) JAX_SIGLIB_LAMBDA {
+            const V x = LoadLanes(all.y.data + from + j.value * row_letter, lanes);
+            const V t_x = LoadLanes(all.y.tangent + from + j.value * row_letter, lanes);
+            if constexpr (kCarry) total[j.value] = Simd::Add(total[j.value], x);
+            t_total[j.value] = Simd::Add(t_total[j.value], t_x);
+            contract(j, x);
+            contract_tangent(j, t_x);
+          });
+          const int64_t to = c * all.next.stride + row_at + i;
+          add_to(all.next.data + to, Simd::Mul(down, scale));
+          add_to(all.next.tangent + to, Simd::Mul(t_down, scale));
+        }
+        if (all.t_ct == nullptr) return;
+        Unroll<0, kCount>([&](auto j) JAX_SIGLIB_LAMBDA {
+          const int64_t to = at + j.value * letter + i;
+          if constexpr (kCarry) StoreLanes(all.ct + to, total[j.value], lanes);
+          StoreLanes(all.t_ct + to, t_total[j.value], lanes);
+        });
       });
     }
     Unroll<0, kCount>([&](auto j) JAX_SIGLIB_LAMBDA {

@@ -13,15 +13,15 @@ namespace JAX_SIGLIB_ISA {
 // A worker's scratch, cut up; see JoinPlan::worker_scratch.
 template <class T>
 struct WorkerScratch {
-  WorkerScratch(const JoinPlan<T>& plan, T* scratch)
+  WorkerScratch(const JoinPlan<T>& plan, T* scratch, int64_t order = 1)
       : chains(scratch),
-        twins(chains + plan.tile_chains().total()),
-        sum(twins + plan.tile_chains().total()),
+        twins(chains + order * plan.tile_chains().total()),
+        sum(twins + order * plan.tile_chains().total()),
         t_sum(sum + plan.sum_scratch()),
         ct_v(t_sum + plan.sum_scratch()) {}
 
-  T* chains;  // B
-  T* twins;   // their tangents, or adjoints
+  T* chains;  // B; of second order, their tangents behind them
+  T* twins;   // their tangents, or adjoints; likewise
   T* sum;
   T* t_sum;
   T* ct_v;
@@ -31,9 +31,9 @@ struct WorkerScratch {
 template <class T>
 struct SharedScratch {
   SharedScratch(const SigJoinJob<T>& job, int64_t b)
-      : chains(job.shared + b * job.plan.shared_scratch()),
-        twins(chains + job.plan.head_chains().total()),
-        ct_v(twins + job.plan.head_chains().total()) {}
+      : chains(job.shared + b * job.plan.shared_scratch(job.order)),
+        twins(chains + job.order * job.plan.head_chains().total()),
+        ct_v(twins + job.order * job.plan.head_chains().total()) {}
 
   T* chains;
   T* twins;
@@ -47,6 +47,15 @@ inline Chains<T> FillRoot(const ChainLayout<T>& layout, int64_t degree, T* scrat
   const Chains<T> root{scratch + layout.offset(0), layout.stride(0)};
   for (int64_t i = 0; i < degree * root.stride; ++i) root.data[i] = value;
   return root;
+}
+
+// Chains that are 1, followed by their tangents, that are 0.
+template <class T>
+inline DualChains<T> FillDualRoot(const ChainLayout<T>& layout, int64_t degree,
+                                  T* scratch) {
+  const Chains<T> ones = FillRoot(layout, degree, scratch, T(1));
+  const Chains<T> zeros = FillRoot(layout, degree, scratch + layout.total(), T(0));
+  return {ones.data, zeros.data, ones.stride};
 }
 
 template <class T>
@@ -161,19 +170,37 @@ void SigJoinTangent(const SigJoinJob<T>& job, JoinPhase phase, int64_t begin, in
   const WorkerScratch<T> own(plan, scratch);
   for (int64_t i = begin; i < end; ++i) {
     const Item<T> item(job, phase, i, own);
-    Chains<T> ones = item.at_root, zeros = item.twin_at_root;
-    if (phase != JoinPhase::kTile) {
-      ones = FillRoot(layout, degree, item.chains, T(1));
-      zeros = FillRoot(layout, degree, item.twins, T(0));
-    }
+    DualChains<T> root{item.at_root.data, item.twin_at_root.data, item.at_root.stride};
+    if (phase != JoinPhase::kTile) root = FillDualRoot(layout, degree, item.chains);
     const Walk<Steps> walk(plan, layout, item.root, item.range, degree);
     const Steps steps(job.batch.At(job.displacement, item.b), d, own.sum);
     const Steps t_steps(job.batch.At(job.t_displacement, item.b), d, own.t_sum);
     T* const t_out = job.batch.At(job.t_out, item.b);
-    walk.template RiseTangent<false>(steps, t_steps, job.batch.At(job.sig, item.b), nullptr,
-                                     job.batch.At(job.t_sig, item.b), t_out, ones, zeros,
-                                     item.chains, item.twins, to);
+    walk.template RiseTangent<false, true>(steps, t_steps, job.batch.At(job.sig, item.b),
+                                           nullptr, job.batch.At(job.t_sig, item.b), t_out,
+                                           root, item.chains, to);
     if (phase != JoinPhase::kTile) SetScalar(job, t_out, T(0));
+  }
+}
+
+// A tile's adjoint chains at its root, handed to the tail. The tiles' own chains end in
+// whole vectors; side by side they must not.
+template <class T>
+inline void HandOver(const T* from, int64_t stride, int64_t chains, int64_t words, T* to,
+                     int64_t to_stride) {
+  for (int64_t c = 0; c < chains; ++c)
+    for (int64_t w = 0; w < words; ++w) to[c * to_stride + w] = from[c * stride + w];
+}
+
+// The displacement's cotangent, from that of the tail and those of all tiles. In double:
+// what one tile adds must not lose digits against all the others.
+template <class T>
+inline void AddTiles(const JoinPlan<T>& plan, const T* ct_v, const T* of_tiles, T* out) {
+  for (int64_t j = 0; j < plan.algebra().dimension(); ++j) {
+    double sum = static_cast<double>(ct_v[j]);
+    for (int64_t t = 0; t < plan.tiles(); ++t)
+      sum += static_cast<double>(of_tiles[t * plan.displacement_scratch() + j]);
+    out[j] = static_cast<T>(sum);
   }
 }
 
@@ -212,22 +239,13 @@ void SigJoinAdjoint(const SigJoinJob<T>& job, JoinPhase phase, int64_t begin, in
                                     item.twins, tail ? p : degree, ct_v);
     steps.AddDisplacement(ct_v);
     if (tile) {
-      // The tiles' own chains end in whole vectors; side by side they must not.
-      for (int64_t c = 0; c < degree - p; ++c)
-        for (int64_t w = 0; w < item.range.length; ++w)
-          item.twin_at_root.data[c * item.twin_at_root.stride + w] =
-              y.data[c * y.stride + w];
+      HandOver(y.data, y.stride, degree - p, item.range.length, item.twin_at_root.data,
+               item.twin_at_root.stride);
       continue;
     }
     T* const out = job.batch.At(job.ct_displacement, item.b);
     if (tail) {
-      // In double: what one tile adds must not lose digits against all the others.
-      for (int64_t j = 0; j < d; ++j) {
-        double sum = static_cast<double>(ct_v[j]);
-        for (int64_t t = 0; t < plan.tiles(); ++t)
-          sum += static_cast<double>(item.ct_v[t * padded + j]);
-        out[j] = static_cast<T>(sum);
-      }
+      AddTiles(plan, ct_v, item.ct_v, out);
     } else {
       for (int64_t j = 0; j < d; ++j) out[j] = ct_v[j];
     }

@@ -61,8 +61,7 @@ void SigTangent(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
   WorkerScratch<T> own(plan, scratch);
   PathScratch<T> more(plan, scratch);
   const Walk<Steps> walk(plan, plan.tile_chains(), 0, {0, 1}, degree);
-  const Chains<T> root = FillRoot(plan.tile_chains(), degree, own.chains, T(1));
-  const Chains<T> t_root = FillRoot(plan.tile_chains(), degree, own.twins, T(0));
+  const DualChains<T> root = FillDualRoot(plan.tile_chains(), degree, own.chains);
   for (int64_t b = begin; b < end; ++b) {
     const T* const path = job.batch.At(job.path, b);
     const T* const t_path = job.batch.At(job.t_path, b);
@@ -73,9 +72,9 @@ void SigTangent(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
     for (int64_t t = 0; t + 1 < job.points; ++t) {
       Increment(path + t * job.point_stride, job.point_stride, d, more.v);
       Increment(t_path + t * job.t_point_stride, job.t_point_stride, d, more.w);
-      walk.template RiseTangent<true>(
-          Steps(more.v, d, own.sum), Steps(more.w, d, own.t_sum), more.sig, more.sig, t_out,
-          t_out, root, t_root, own.chains, own.twins, degree);
+      walk.template RiseTangent<true, true>(Steps(more.v, d, own.sum),
+                                            Steps(more.w, d, own.t_sum), more.sig, more.sig,
+                                            t_out, t_out, root, own.chains, degree);
     }
   }
 }
