@@ -352,6 +352,14 @@ std::string SigJoinHvp(const Array& ct_out, const Array& sig, const Array& displ
                        bool prepend, Threads threads) {
   if (!Addressable(dimension, degree))
     return "sig_join_hvp: cannot address such a signature";
+  if (IsHalf(ct_sig)) {
+    const Array lower = LowerOfHalf(sig, dimension, degree);
+    const Array t_lower = LowerOfHalf(t_sig, dimension, degree);
+    return InFloats<2, 1>(SigJoinHvp,
+                          std::tie(ct_out, lower, displacement, t_lower, t_displacement,
+                                   ct_sig, ct_displacement),
+                          threads, dimension, degree, prepend);
+  }
   return WithType(ct_sig.dtype, [&](auto zero) -> std::string {
     using T = decltype(zero);
     const JoinPlan<T>& plan =
@@ -505,6 +513,8 @@ std::string SigHvp(const Array& ct_out, const Array& path, const Array& t_path,
                    const Array& ct_path, int64_t degree, Threads threads) {
   const int64_t dimension = Reader::Last(path), points = Reader::Last(path, 1);
   if (!Addressable(dimension, degree)) return "sig_hvp: cannot address such a signature";
+  if (IsHalf(ct_path))
+    return InFloats<1, 2>(SigHvp, std::tie(ct_out, path, t_path, ct_path), threads, degree);
   return WithType(ct_path.dtype, [&](auto zero) -> std::string {
     using T = decltype(zero);
     const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, false, false);
