@@ -6,6 +6,7 @@
 #include <new>
 #include <type_traits>
 
+#include "bundle_plan.h"
 #include "dispatch.h"
 #include "kernels.h"
 
@@ -224,11 +225,22 @@ void RunJoin(SigJoinJob<T>& job, typename Kernels<T>::Join kernel, Threads threa
   run(JoinPhase::kTail, n, head);
 }
 
+// Paths of a batch side by side, if there are enough of them, and enough of each.
 template <class T>
-void RunPath(const SigJob<T>& job, typename Kernels<T>::Path kernel, Threads threads) {
-  const int64_t entries =
-      job.plan.algebra().length() * std::min<int64_t>(job.points, 1 << 20);
-  Run<T>(threads, job.batch.size(), entries, job.plan.path_scratch(),
+void RunPath(const SigJob<T>& job, typename Kernels<T>::Path kernel,
+             typename Kernels<T>::Path bundle_kernel, Threads threads) {
+  const TensorAlgebra& algebra = job.plan.algebra();
+  const int64_t points = std::min<int64_t>(job.points, 1 << 20);
+  const int64_t n = job.batch.size(), lanes = KernelsFor<T>(ChosenKernels()).lanes;
+  const BundlePlan bundles(algebra);
+  if (bundles.Pays<T>(n, points, lanes)) {
+    Run<T>(threads, (n + lanes - 1) / lanes, algebra.length() * points * lanes,
+           bundles.scratch<T>(lanes), [&](int64_t begin, int64_t end, T* scratch) {
+             bundle_kernel(job, begin, end, scratch);
+           });
+    return;
+  }
+  Run<T>(threads, n, algebra.length() * points, job.plan.path_scratch(),
          [&](int64_t begin, int64_t end, T* scratch) { kernel(job, begin, end, scratch); });
 }
 
@@ -369,7 +381,8 @@ std::string Sig(const Array& path, const Array& out, int64_t degree, Threads thr
       }
       return "";
     }
-    RunPath(job, KernelsFor<T>(ChosenKernels()).sig, threads);
+    const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
+    RunPath(job, kernels.sig, kernels.sig_bundle, threads);
     return "";
   });
 }
@@ -403,7 +416,8 @@ std::string SigJvp(const Array& path, const Array& t_path, const Array& t_out,
       }
       return "";
     }
-    RunPath(job, KernelsFor<T>(ChosenKernels()).sig_jvp, threads);
+    const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
+    RunPath(job, kernels.sig_jvp, kernels.sig_jvp_bundle, threads);
     return "";
   });
 }
@@ -438,7 +452,8 @@ std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out
       Fill(batch, job.ct_path, points * dimension, T(0));
       return "";
     }
-    RunPath(job, KernelsFor<T>(ChosenKernels()).sig_backprop, threads);
+    const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
+    RunPath(job, kernels.sig_backprop, kernels.sig_backprop_bundle, threads);
     return "";
   });
 }

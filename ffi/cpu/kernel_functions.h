@@ -23,6 +23,14 @@ template <class T>
 void SigJvp(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
 template <class T>
 void SigBackprop(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
+template <class T>
+void SigBundle(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
+template <class T>
+void SigJvpBundle(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
+template <class T>
+void SigBackpropBundle(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
+template <class T>
+int64_t MultiplyAdds(int64_t rounds, T* sum);
 
 }  // namespace JAX_SIGLIB_ISA
 }  // namespace jax_siglib

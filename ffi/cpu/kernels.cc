@@ -3,6 +3,7 @@
 #include "kernels.h"
 
 #include "kernel_functions.h"
+#include "simd.h"
 
 namespace jax_siglib {
 namespace JAX_SIGLIB_ISA {
@@ -10,7 +11,9 @@ namespace {
 
 template <class T>
 constexpr Kernels<T> MakeKernels() {
-  return {SigJoin<T>, SigJoinJvp<T>, SigJoinBackprop<T>, Sig<T>, SigJvp<T>, SigBackprop<T>};
+  return {SigJoin<T>,      SigJoinJvp<T>,        SigJoinBackprop<T>, Sig<T>,
+          SigJvp<T>,       SigBackprop<T>,       Vec<T>::kLanes,     SigBundle<T>,
+          SigJvpBundle<T>, SigBackpropBundle<T>, MultiplyAdds<T>};
 }
 
 #define JAX_SIGLIB_STRING_(x) #x
