@@ -153,6 +153,14 @@ NB_MODULE(_ext, m) {
     for (const KernelTable* table : UsableKernels()) names.push_back(table->name);
     return names;
   });
+  // For benchmarks: does this many rounds of multiply-adds in registers, float32, and
+  // returns how many they were.
+  m.def("multiply_adds", [](int64_t rounds) {
+    float sum;
+    const int64_t count = ChosenKernels().f32.multiply_adds(rounds, &sum);
+    if (!(sum >= 0)) throw std::runtime_error("jax_siglib: multiply_adds went wrong");
+    return count;
+  });
   m.def("max_threads", MaxThreads);
   m.def("ffi_api_version",
         [] { return nb::make_tuple(XLA_FFI_API_MAJOR, XLA_FFI_API_MINOR); });

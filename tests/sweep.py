@@ -47,6 +47,13 @@ LARGE = {
     33: [3],
     300: [2],
 }
+# Paths side by side: steps are taken up to 16 at a time, words 24 at a time or a word's children,
+# and from 128 words below the top level on sums for the increments are made in parts.
+POINTS = (16, 17, 18, 36)
+LONG_SUMS = {
+    **{2: 8, 3: 6, 4: 5, 5: 5, 6: 4, 7: 4, 8: 4, 9: 4, 10: 4, 11: 4},
+    **{16: 3, 17: 3, 20: 3, 33: 3},
+}
 JOINS = [BY_NAME[name] for name in ("sig_join", "sig_join_jvp", "sig_join_backprop")]
 DTYPES = ("float32", "float64")
 
@@ -101,3 +108,36 @@ def paths(d: int) -> None:
             for dtype in DTYPES:
                 found = op.bind(case)(*(x.astype(dtype) for x in arrays))
                 check(op, case, found, truth, dtype)
+
+
+def side_by_side(d: int) -> None:
+    """Batches of paths: blocks of steps of every kind, full and partly empty vectors of paths.
+
+    High degrees take more steps to be worth it.
+    """
+    which = np.arange(19) * 2 % 3  # more than the widest vector holds; three paths in turn
+    high = LONG_SUMS.get(d, 5)
+    sizes = [*itertools.product((1, 2, 3), POINTS), (high, 18 if high < 7 else 40)]
+    for index, (degree, points) in enumerate(sizes):
+        if d > 40 and degree > 1:  # level 2 of 300 letters is read by large()
+            continue
+        case = Case(d, degree, False, bool(index % 2), points)
+        for op in OPS[3:6]:
+            arrays = op.draw(4, case, "float64", (3,))
+            arrays = [x / 8 if x.shape[-2:] == (points, d) else x for x in arrays]
+            if op.name == "sig_backprop":
+                arrays[1] = BY_NAME["sig"].truth(arrays[:1], case, (3,)).results[0]
+            truth = op.truth(arrays, case, (3,))
+            many = type(truth)(*([x[which] for x in part] for part in truth))
+            for dtype in DTYPES:
+                narrow = [x.astype(dtype) for x in arrays]
+                check(op, case, op.bind(case)(*narrow), truth, dtype, "three")
+                found = op.bind(case)(*(_apart(x[which]) for x in narrow))
+                check(op, case, found, many, dtype, "nineteen")
+
+
+def _apart(x: np.ndarray) -> np.ndarray:
+    """The same numbers with room between the rows."""
+    wide = np.full((*x.shape[:-1], x.shape[-1] + 3), np.nan, x.dtype)
+    wide[..., :-3] = x
+    return wide[..., :-3]

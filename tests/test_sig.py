@@ -23,6 +23,29 @@ def test_every_kernel(d):
     sweep.paths(d)
 
 
+@pytest.mark.parametrize("d", sweep.SMALL)
+def test_side_by_side(d):
+    sweep.side_by_side(d)
+
+
+@pytest.mark.parametrize("name", ["sig", "sig_jvp", "sig_backprop"])
+@pytest.mark.parametrize("dtype", sweep.DTYPES)
+def test_paths_side_by_side_do_not_meet(name, dtype):
+    """Neither a neighbour's numbers nor its place in the batch changes any bit of a result."""
+    op, case = BY_NAME[name], Case(3, 5, points=20)
+    arrays = op.draw(12, case, dtype, (40,))
+    found = op.bind(case)(*arrays)
+    order = np.random.default_rng(13).permutation(40)[:21]
+    np.testing.assert_array_equal(op.bind(case)(*(x[order] for x in arrays)), found[order])
+    for bad in (np.nan, np.inf):
+        hit = [x.copy() for x in arrays]
+        hit[0][[0, 17, 39], 7, 1] = bad
+        spoilt = op.bind(case)(*hit)
+        others = np.setdiff1d(np.arange(40), [0, 17, 39])
+        np.testing.assert_array_equal(spoilt[others], found[others])
+        assert np.isnan(spoilt[[0, 17, 39]].reshape(3, -1)).any(-1).all()
+
+
 @pytest.mark.parametrize("d, degree", [(1, 6), (3, 5), (11, 3)])
 def test_straight_line(d, degree):
     """Level k is v^k/k!, however many points divide the line."""
@@ -134,8 +157,8 @@ import numpy as np
 from helpers import peak_kib
 from jax_siglib import sig, sig_backprop
 
-points = int(sys.argv[1])
-path = np.random.default_rng(0).uniform(-0.01, 0.01, (1, points, 4)).astype("float32")
+points, batch = map(int, sys.argv[1:])
+path = np.random.default_rng(0).uniform(-0.01, 0.01, (batch, points, 4)).astype("float32")
 out = sig(path, 6)
 g = np.ones_like(out)
 result = np.empty_like(path)
@@ -147,13 +170,15 @@ print(peak_kib() - before)
 """
 
 
-def test_memory_of_backprop_does_not_grow_with_the_path(tmp_path):
+@pytest.mark.parametrize("batch", [1, 16])
+def test_memory_of_backprop_does_not_grow_with_the_path(batch, tmp_path):
     """Prefix signatures, if kept, would be 5460 floats a step: 44 MB and 437 MB.
 
-    Beyond input and output the kernel takes a few copies of the lower levels; 2 MB leaves room for
-    the allocator and for pages of code that are touched for the first time.
+    Beyond input and output the kernel takes a few copies of the lower levels, or up to 16 of the
+    signature for paths side by side (half a MB); 2 MB leaves room for the allocator and for pages
+    of code that are touched for the first time.
     """
     for points in (2000, 20000):
-        done = run_python(MEMORY, tmp_path, str(points))
+        done = run_python(MEMORY, tmp_path, str(points), str(batch))
         assert done.returncode == 0, done.stderr
         assert int(done.stdout) * 1024 <= 2 << 20, f"{points=}: {done.stdout} KiB more"

@@ -15,6 +15,7 @@ SHAPES = [
     (Case(6, 6), (2,)),
     (Case(11, 5, prepend=True), ()),
     (Case(4, 6), (17,)),
+    (Case(3, 4, points=40), (50,)),
 ]
 
 

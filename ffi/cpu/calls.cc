@@ -6,6 +6,7 @@
 #include <tuple>
 #include <type_traits>
 
+#include "bundle_plan.h"
 #include "dispatch.h"
 #include "half.h"
 #include "kernels.h"
@@ -178,11 +179,23 @@ void RunJoin(SigJoinJob<T>& job, typename Kernels<T>::Join kernel, Threads threa
   run(JoinPhase::kTail, n, head);
 }
 
+// Paths of a batch side by side, if there is a kernel for that, and there are enough of
+// them, and enough of each.
 template <class T>
-void RunPath(const SigJob<T>& job, typename Kernels<T>::Path kernel, Threads threads) {
-  const int64_t entries =
-      job.plan.algebra().length() * std::min<int64_t>(job.points, 1 << 20);
-  Run<T>(threads, job.batch.size(), entries, job.plan.path_scratch(job.order),
+void RunPath(const SigJob<T>& job, typename Kernels<T>::Path kernel,
+             typename Kernels<T>::Path bundle_kernel, Threads threads) {
+  const TensorAlgebra& algebra = job.plan.algebra();
+  const int64_t points = std::min<int64_t>(job.points, 1 << 20);
+  const int64_t n = job.batch.size(), lanes = KernelsFor<T>(ChosenKernels()).lanes;
+  const BundlePlan bundles(algebra);
+  if (bundle_kernel != nullptr && bundles.Pays<T>(n, points, lanes)) {
+    Run<T>(threads, (n + lanes - 1) / lanes, algebra.length() * points * lanes,
+           bundles.scratch<T>(lanes), [&](int64_t begin, int64_t end, T* scratch) {
+             bundle_kernel(job, begin, end, scratch);
+           });
+    return;
+  }
+  Run<T>(threads, n, algebra.length() * points, job.plan.path_scratch(job.order),
          [&](int64_t begin, int64_t end, T* scratch) { kernel(job, begin, end, scratch); });
 }
 
@@ -430,7 +443,8 @@ std::string Sig(const Array& path, const Array& out, int64_t degree, Threads thr
       }
       return "";
     }
-    RunPath(job, KernelsFor<T>(ChosenKernels()).sig, threads);
+    const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
+    RunPath(job, kernels.sig, kernels.sig_bundle, threads);
     return "";
   });
 }
@@ -466,7 +480,8 @@ std::string SigJvp(const Array& path, const Array& t_path, const Array& t_out,
       }
       return "";
     }
-    RunPath(job, KernelsFor<T>(ChosenKernels()).sig_jvp, threads);
+    const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
+    RunPath(job, kernels.sig_jvp, kernels.sig_jvp_bundle, threads);
     return "";
   });
 }
@@ -504,7 +519,8 @@ std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out
       Fill(batch, job.ct_path, points * dimension, T(0));
       return "";
     }
-    RunPath(job, KernelsFor<T>(ChosenKernels()).sig_backprop, threads);
+    const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
+    RunPath(job, kernels.sig_backprop, kernels.sig_backprop_bundle, threads);
     return "";
   });
 }
@@ -542,7 +558,7 @@ std::string SigHvp(const Array& ct_out, const Array& path, const Array& t_path,
       Fill(batch, job.ct_path, points * dimension, T(0));
       return "";
     }
-    RunPath(job, KernelsFor<T>(ChosenKernels()).sig_hvp, threads);
+    RunPath(job, KernelsFor<T>(ChosenKernels()).sig_hvp, nullptr, threads);
     return "";
   });
 }

@@ -28,6 +28,14 @@ template <class T>
 void SigBackprop(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
 template <class T>
 void SigHvp(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
+template <class T>
+void SigBundle(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
+template <class T>
+void SigJvpBundle(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
+template <class T>
+void SigBackpropBundle(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
+template <class T>
+int64_t MultiplyAdds(int64_t rounds, T* sum);
 
 // half_kernels.cc
 void WidenFloat16(const uint16_t* from, int64_t n, float* to);

@@ -4,6 +4,7 @@
 #include "kernels.h"
 
 #include "kernel_functions.h"
+#include "simd.h"
 
 namespace jax_siglib {
 namespace JAX_SIGLIB_ISA {
@@ -11,8 +12,10 @@ namespace {
 
 template <class T>
 constexpr Kernels<T> MakeKernels() {
-  return {SigJoin<T>, SigJoinJvp<T>, SigJoinBackprop<T>, SigJoinHvp<T>,
-          Sig<T>,     SigJvp<T>,     SigBackprop<T>,     SigHvp<T>};
+  return {SigJoin<T>,     SigJoinJvp<T>, SigJoinBackprop<T>, SigJoinHvp<T>,
+          Sig<T>,         SigJvp<T>,     SigBackprop<T>,     SigHvp<T>,
+          Vec<T>::kLanes, SigBundle<T>,  SigJvpBundle<T>,    SigBackpropBundle<T>,
+          MultiplyAdds<T>};
 }
 
 #define JAX_SIGLIB_STRING_(x) #x

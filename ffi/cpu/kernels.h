@@ -57,6 +57,13 @@ struct Kernels {
   // Elements begin..end of the batch, with plan.path_scratch(job.order) entries.
   using Path = void (*)(const SigJob<T>&, int64_t begin, int64_t end, T* scratch);
   Path sig, sig_jvp, sig_backprop, sig_hvp;
+  // Bundles begin..end of the batch (bundle_plan.h), `lanes` elements each, with
+  // BundlePlan::scratch(lanes) entries.
+  int64_t lanes;
+  Path sig_bundle, sig_jvp_bundle, sig_backprop_bundle;
+  // As many multiply-adds as the processor can do, for benchmarks to compare with: how
+  // many they were in this many rounds, and their sum.
+  int64_t (*multiply_adds)(int64_t rounds, T* sum);
 };
 
 // Between float and the two half types, n entries of which are passed as their bits.

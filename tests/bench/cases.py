@@ -66,18 +66,37 @@ SMALL = Join(1, 5, 3)
 
 @dataclass(frozen=True)
 class Path:
-    """The signatures of a batch of paths; gains are over pysiglib, at least."""
+    """The signatures of a batch of paths.
+
+    Gains are over pysiglib, at least; ``backward_forwards`` is what the backward pass may cost in
+    forward ones; shares are of the multiply-adds that the processor can do, at least.
+    """
 
     batch: int
     points: int
     dimension: int
     degree: int
-    forward_gain: float | None = 1.0
+    forward_gain: float | None = None
     backward_gain: float | None = None
+    backward_forwards: float | None = None
+    forward_share: float | None = None
+    backward_share: float | None = None
 
     @property
     def label(self) -> str:
         return f"{self.batch}, {self.points}, {self.dimension}, {self.degree}"
+
+    def multiply_adds(self, *, backward: bool) -> int:
+        """What the recurrence needs.
+
+        Forward, each of the N-k+1 chains that reach level k costs one for each of its d^k words.
+        Backward needs two (the contraction with the displacement, and the sum for it), and below
+        the top level the chains once more.
+        """
+        levels = range(2, self.degree + 1)
+        up = sum((self.degree - k + 1) * self.dimension**k for k in levels)
+        step = 3 * up - self.dimension**self.degree if backward else up
+        return self.batch * (self.points - 1) * step
 
     def operands(self, dtype: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """path, its signature, sig_derivs."""
@@ -91,11 +110,12 @@ class Path:
 
 
 PATHS = [
-    Path(128, 256, 4, 6, backward_gain=6),
-    Path(128, 512, 8, 5),
-    Path(32, 1024, 16, 4),
-    Path(120, 50, 10, 5),
-    Path(128, 100, 5, 3),
+    Path(128, 256, 4, 6, 1.5, 15, 4),
+    Path(128, 512, 8, 5, 3, 20, 3.5, 1 / 3, 1 / 4),
+    Path(32, 1024, 16, 4, 3, 20, 3.5),
+    Path(120, 50, 10, 5, 3, 15, 3.5),
+    Path(128, 100, 5, 3, 1.5, 8, 5),
+    Path(1, 1024, 8, 5),  # one after another: no others to be done beside it
 ]
 QUICK_PATHS = [case for case in PATHS if case.label in ("128, 256, 4, 6", "128, 100, 5, 3")]
 MEMORY_SIZES = ((1, 4, 6), (1, 8, 5))  # B, d, N

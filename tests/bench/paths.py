@@ -9,9 +9,12 @@ from typing import Any
 import peers
 from cases import MEMORY_POINTS, MEMORY_SIZES, Path
 from report import NOTHING, Table, at_least, at_most, number
-from timing import Call, Effort, compare
+from timing import Call, Effort, Spread, compare
 
 import jax_siglib
+from jax_siglib._native import ext
+
+PEAK_ROUNDS = 20_000  # a tenth of a millisecond
 
 
 def tables(paths: list[Path], dtypes: list[str], effort: Effort) -> list[Table]:
@@ -25,7 +28,12 @@ def _speed(paths: list[Path], dtype: str, effort: Effort) -> Table:
         [
             *("B, T, d, N", "sig ms", "sig_backprop ms"),
             *("sig: times faster than pysiglib", "sig_backprop: times faster"),
-            "sig_backprop / sig",
+            *("sig_backprop / sig", "sig: share of peak", "sig_backprop: share of peak"),
+        ],
+        notes=[
+            "share of peak: multiply-adds that the recurrence needs (a step of sig: N-k+1 for each"
+            " word of level k; of sig_backprop: twice as many, and those below the top level once"
+            " more), against a loop of them in float32 registers timed in the same rounds"
         ],
     )
     for case in paths:
@@ -43,6 +51,7 @@ def _speed(paths: list[Path], dtype: str, effort: Effort) -> Table:
             )
         both = {f"sig {name}": call for name, call in forward.items()}
         both |= {f"sig_backprop {name}": call for name, call in backward.items()}
+        both["multiply-adds"] = functools.partial(ext.multiply_adds, PEAK_ROUNDS)
         taken = compare(both, effort)
         cells = [case.label]
         cells += [number(taken[f"{x} jax_siglib"].us.median / 1e3) for x in ("sig", "sig_backprop")]
@@ -50,7 +59,15 @@ def _speed(paths: list[Path], dtype: str, effort: Effort) -> Table:
             theirs, own = taken.get(f"{which} pysiglib"), taken[f"{which} jax_siglib"]
             asked = limit if dtype == "float32" else None
             cells.append(NOTHING if theirs is None else at_least(theirs.over(own), asked))
-        cells.append(at_most(taken["sig_backprop jax_siglib"].over(taken["sig jax_siglib"]), None))
+        asked = case.backward_forwards if dtype == "float32" else None
+        cells.append(at_most(taken["sig_backprop jax_siglib"].over(taken["sig jax_siglib"]), asked))
+        shares = (("sig", case.forward_share), ("sig_backprop", case.backward_share))
+        for which, limit in shares if dtype == "float32" else ():
+            at_peak = taken["multiply-adds"].over(taken[f"{which} jax_siglib"])
+            needed = case.multiply_adds(backward=which == "sig_backprop")
+            share = Spread(*(x * needed / ext.multiply_adds(PEAK_ROUNDS) for x in at_peak))
+            cells.append(at_least(share, limit))
+        cells += [NOTHING] * (len(table.head) - len(cells))
         record = {name: timing.record() for name, timing in taken.items()}
         table.add(cells, size=case.label, dtype=dtype, timings=record)
         table.remark(case.label, taken)

@@ -1,0 +1,171 @@
+// The top level of a bundle of paths for a block of steps: matrix products with time
+// as the inner index, in tiles of R rows and C columns that stay in registers.
+//
+// A row is a word of level N-1 and its d children are the columns; a row's chain B
+// holds one vector for each of kSteps steps, and a step's increment v is d vectors.
+#ifndef JAX_SIGLIB_CPU_BUNDLE_PRODUCTS_H_
+#define JAX_SIGLIB_CPU_BUNDLE_PRODUCTS_H_
+
+#include "bundle_plan.h"
+#include "simd.h"
+#include "unroll.h"
+
+namespace jax_siglib {
+namespace JAX_SIGLIB_ISA {
+
+// f(Index<C>{}, first column) for strips of 1 to kMost columns, as even as they come.
+template <int kMost, class F>
+JAX_SIGLIB_INLINE void ForStrips(int64_t d, F&& f) {
+  const int64_t strips = (d + kMost - 1) / kMost;
+  for (int64_t i = 0, from = 0; i < strips; ++i) {
+    const int64_t to = d * (i + 1) / strips;
+    Unroll<1, kMost + 1>([&](auto columns) JAX_SIGLIB_LAMBDA {
+      if (to - from == columns.value) f(columns, from);
+    });
+    from = to;
+  }
+}
+
+// f(Index<R>{}, first row) for tiles of kMost rows. What is left makes one more tile, or
+// two where one would be a single row, too few sums to keep the processor busy.
+template <int kMost, class F>
+JAX_SIGLIB_INLINE void ForTiles(int64_t rows, F&& f) {
+  static_assert(kMost >= 3);
+  int64_t row = 0;
+  for (; rows - row >= kMost && rows - row != kMost + 1; row += kMost)
+    f(Index<kMost>{}, row);
+  if (rows - row == kMost + 1) {
+    f(Index<2>{}, row);
+    row += 2;
+  }
+  Unroll<1, kMost>([&](auto left) JAX_SIGLIB_LAMBDA {
+    if (rows - row == left.value) f(left, row);
+  });
+}
+
+template <class T>
+class BundleProducts {
+ public:
+  using Simd = Vec<T>;
+  using V = typename Simd::V;
+  static constexpr int W = Simd::kLanes;
+  // From row to row of a chain.
+  static constexpr int64_t kRow = BundlePlan::kSteps * W;
+
+  // out += B (x) v, summed over the steps; out holds nothing yet if it is `fresh`.
+  static void Add(T* out, const T* b, const T* v, int64_t rows, int64_t d, int64_t steps,
+                  bool fresh) {
+    ForStrips<4>(d, [&](auto columns, int64_t from) JAX_SIGLIB_LAMBDA {
+      AddStrip<columns.value>(out + from * W, b, v + from * W, rows, d, steps, fresh);
+    });
+  }
+
+  // The adjoint: y = g v for every row and step, and w += B^T g for every step.
+  static void Contract(const T* g, const T* b, const T* v, T* y, T* w, int64_t rows,
+                       int64_t d, int64_t steps) {
+    ForStrips<4>(d, [&](auto columns, int64_t from) JAX_SIGLIB_LAMBDA {
+      constexpr int C = decltype(columns)::value;
+      const int64_t at = from * W;
+      if (from == 0)
+        ContractStrip<C, true>(g + at, b, v + at, y, w + at, rows, d, steps);
+      else
+        ContractStrip<C, false>(g + at, b, v + at, y, w + at, rows, d, steps);
+    });
+  }
+
+ private:
+  // Tiles of at most 12 vectors: AVX2 has 16 registers, and 8 sums must be under way
+  // for two units that take 4 cycles each.
+  static constexpr int TileRows(int columns) { return columns == 4 ? 3 : 4; }
+
+  template <int C>
+  static JAX_SIGLIB_STEP void AddStrip(T* out, const T* b, const T* v, int64_t rows,
+                                       int64_t d, int64_t steps, bool fresh) {
+    ForTiles<TileRows(C)>(rows, [&](auto tile, int64_t row) JAX_SIGLIB_LAMBDA {
+      constexpr int R = decltype(tile)::value;
+      T* const to = out + row * d * W;
+      const T* rise = b + row * kRow;
+      const T* step = v;
+      V sum[R][C];
+      Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
+        Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+          sum[r.value][c.value] =
+              fresh ? Simd::Zero() : Simd::Load(to + (r.value * d + c.value) * W);
+        });
+      });
+      for (int64_t t = 0; t < steps; ++t) {
+        V each[R];
+        Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
+          each[r.value] = Simd::Load(rise + r.value * kRow);
+        });
+        Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+          const V entry = Simd::Load(step + c.value * W);
+          Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
+            sum[r.value][c.value] =
+                Simd::MulAdd(each[r.value], entry, sum[r.value][c.value]);
+          });
+        });
+        rise += W;
+        step += d * W;
+      }
+      Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
+        Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+          Simd::Store(to + (r.value * d + c.value) * W, sum[r.value][c.value]);
+        });
+      });
+    });
+  }
+
+  template <int C, bool kFirst>
+  static JAX_SIGLIB_STEP void ContractStrip(const T* g, const T* b, const T* v, T* y, T* w,
+                                            int64_t rows, int64_t d, int64_t steps) {
+    ForTiles<TileRows(C)>(rows, [&](auto tile, int64_t row) JAX_SIGLIB_LAMBDA {
+      constexpr int R = decltype(tile)::value;
+      V entry[R][C];
+      Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
+        Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+          entry[r.value][c.value] = Simd::Load(g + ((row + r.value) * d + c.value) * W);
+        });
+      });
+      const T* rise = b + row * kRow;
+      T* fall = y + row * kRow;
+      const T* step = v;
+      T* sums = w;
+      for (int64_t t = 0; t < steps; ++t) {
+        V product[R];
+        Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
+          product[r.value] = kFirst ? Simd::Zero() : Simd::Load(fall + r.value * kRow);
+        });
+        Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+          const V at = Simd::Load(step + c.value * W);
+          Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
+            product[r.value] =
+                kFirst && c.value == 0
+                    ? Simd::Mul(entry[r.value][c.value], at)
+                    : Simd::MulAdd(entry[r.value][c.value], at, product[r.value]);
+          });
+        });
+        Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
+          Simd::Store(fall + r.value * kRow, product[r.value]);
+        });
+        Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+          V sum = Simd::Load(sums + c.value * W);
+          Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
+            sum = Simd::MulAdd(Simd::Load(rise + r.value * kRow), entry[r.value][c.value],
+                               sum);
+          });
+          Simd::Store(sums + c.value * W, sum);
+        });
+        rise += W;
+        fall += W;
+        step += d * W;
+        sums += d * W;
+      }
+    });
+  }
+};
+
+}  // namespace JAX_SIGLIB_ISA
+}  // namespace jax_siglib
+
+#endif  // JAX_SIGLIB_CPU_BUNDLE_PRODUCTS_H_

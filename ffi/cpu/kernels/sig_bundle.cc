@@ -1,0 +1,31 @@
+#include "../sig_bundle.h"
+
+#include "../kernel_functions.h"
+
+namespace jax_siglib {
+namespace JAX_SIGLIB_ISA {
+
+template <class T>
+void SigBundle(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
+  SigBundleForward(job, begin, end, scratch);
+}
+
+template <class T>
+void SigJvpBundle(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
+  SigBundleTangent(job, begin, end, scratch);
+}
+
+template <class T>
+void SigBackpropBundle(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
+  SigBundleAdjoint(job, begin, end, scratch);
+}
+
+template void SigBundle(const SigJob<float>&, int64_t, int64_t, float*);
+template void SigBundle(const SigJob<double>&, int64_t, int64_t, double*);
+template void SigJvpBundle(const SigJob<float>&, int64_t, int64_t, float*);
+template void SigJvpBundle(const SigJob<double>&, int64_t, int64_t, double*);
+template void SigBackpropBundle(const SigJob<float>&, int64_t, int64_t, float*);
+template void SigBackpropBundle(const SigJob<double>&, int64_t, int64_t, double*);
+
+}  // namespace JAX_SIGLIB_ISA
+}  // namespace jax_siglib
