@@ -49,14 +49,15 @@ class BundlePlan {
 
   // Whether to do a batch so. A full bundle takes half the time of its paths one after
   // another, or less (a gain of 2.4 and more was measured; of high degrees, whose many
-  // chains fill the cache, 1.6), after as much as a few steps on the way into lanes and
-  // out of them.
+  // chains fill the cache, 1.6, and of the adjoint in dimensions that fill it, 1.3), after
+  // as much as a few steps on the way into lanes and out of them.
   template <class T>
-  bool Pays(int64_t batch, int64_t points, int64_t lanes) const {
+  bool Pays(int64_t batch, int64_t points, int64_t lanes, bool adjoint) const {
     if (batch < 2 || total_ > kMostBytes / (lanes * static_cast<int64_t>(sizeof(T))))
       return false;
     const bool high = algebra_.degree() > 6;
-    const double gain = high ? 1.6 : 2.4, extra = high ? 8 : 6;
+    const bool wide = adjoint && algebra_.dimension() > kSliceWords;
+    const double gain = wide ? 1.3 : high ? 1.6 : 2.4, extra = high ? 8 : 6;
     const double bundles = static_cast<double>((batch + lanes - 1) / lanes);
     const double filled =
         static_cast<double>(batch) / (bundles * static_cast<double>(lanes));
@@ -100,12 +101,13 @@ class BundlePlan {
  private:
   // A worker's scratch, which is little more than a bundle of signatures.
   static constexpr int64_t kMostBytes = 64 << 20;
+  static constexpr int64_t kSliceWords = 24;
   // Words of a slice, or a word's children if they are more. 24 are whole tiles of 3 and
   // of 4 rows (bundle_products.h); of high degrees so many chains pass each level that
   // fewer have to do for them to stay in cache.
   static int64_t SliceWords(int64_t degree) {
-    constexpr int64_t kMost = 24, kChains = 512;
-    return std::min(kMost, kChains / std::max<int64_t>(degree * (degree - 1), 1));
+    constexpr int64_t kChains = 512;
+    return std::min(kSliceWords, kChains / std::max<int64_t>(degree * (degree - 1), 1));
   }
 
   const TensorAlgebra& algebra_;

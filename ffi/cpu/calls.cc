@@ -188,7 +188,8 @@ void RunPath(const SigJob<T>& job, typename Kernels<T>::Path kernel,
   const int64_t points = std::min<int64_t>(job.points, 1 << 20);
   const int64_t n = job.batch.size(), lanes = KernelsFor<T>(ChosenKernels()).lanes;
   const BundlePlan bundles(algebra);
-  if (bundle_kernel != nullptr && bundles.Pays<T>(n, points, lanes)) {
+  if (bundle_kernel != nullptr &&
+      bundles.Pays<T>(n, points, lanes, job.ct_path.data != nullptr)) {
     Run<T>(threads, (n + lanes - 1) / lanes, algebra.length() * points * lanes,
            bundles.scratch<T>(lanes), [&](int64_t begin, int64_t end, T* scratch) {
              bundle_kernel(job, begin, end, scratch);
