@@ -23,6 +23,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jax_siglib import _partition
 from jax_siglib._native import ext
 
 __all__ = ["Kernel", "Operation", "operation", "served", "sum_to", "vary"]
@@ -171,22 +172,27 @@ def _primitive(name: str, kernel: Kernel, attributes: tuple[str, ...]) -> Primit
     by_reference = mlir.lower_fun(_plain(kernel), multiple_results=True)
     mlir.register_lowering(primitive, by_reference)
     if kernel.target in _CPU_TARGETS:
-        by_kernel = _kernel_lowering(kernel.target, attributes)
+        by_kernel = _kernel_lowering(kernel, attributes)
         mlir.register_lowering(primitive, by_kernel, platform="cpu")
     return primitive
 
 
-def _kernel_lowering(target: str, attributes: tuple[str, ...]) -> Callable[..., Any]:
+def _kernel_lowering(kernel: Kernel, attributes: tuple[str, ...]) -> Callable[..., Any]:
     """Lowering to a call of the kernel, by a traced function so that it can be partitioned."""
 
     def lowering(context: Any, *operands: Any, **params: Any) -> Any:
-        results = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in context.avals_out]
         exact = {name: _attribute(params[name]) for name in attributes}
 
-        def call(*arrays: Any) -> Any:
-            return jax.ffi.ffi_call(target, results)(*arrays, **exact)
+        def call(*arrays: Any) -> Any:  # of the whole batch, or of one device's part
+            leads = [x.shape[: x.ndim - n] for x, n in zip(arrays, kernel.ranks, strict=True)]
+            lead = jnp.broadcast_shapes(*leads)
+            results = [
+                jax.ShapeDtypeStruct((*lead, *aval.shape[len(lead) :]), aval.dtype)
+                for aval in context.avals_out
+            ]
+            return jax.ffi.ffi_call(kernel.target, results)(*arrays, **exact)
 
-        return mlir.lower_fun(call, multiple_results=True)(context, *operands)
+        return _partition.lower(context, call, kernel.ranks, operands)
 
     return lowering
 
