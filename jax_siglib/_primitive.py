@@ -18,6 +18,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jax_siglib import _partition
 from jax_siglib._in_place import overwritable
 from jax_siglib._native import ext
 
@@ -153,7 +154,7 @@ def _lowering(
     mlir.register_lowering(on_platform, by_reference)
     if kernel.target is not None and kernel.target in _CPU_TARGETS:
         _IN_PLACE[kernel.target] = kernel.in_place
-        by_kernel = _kernel_lowering(kernel.target, attributes)
+        by_kernel = _kernel_lowering(kernel, attributes)
         mlir.register_lowering(on_platform, by_kernel, platform="cpu")
 
     def lowering(context: Any, *operands: Any, **params: Any) -> Any:
@@ -168,19 +169,24 @@ def _lowering(
     return lowering
 
 
-def _kernel_lowering(target: str, attributes: tuple[str, ...]) -> Callable[..., Any]:
+def _kernel_lowering(kernel: Kernel, attributes: tuple[str, ...]) -> Callable[..., Any]:
     """Lowering to a call of the kernel, by a traced function so that it can be partitioned."""
 
     def lowering(context: Any, *operands: Any, **params: Any) -> Any:
-        results = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in context.avals_out]
         exact = {name: _attribute(params[name]) for name in attributes}
-        aliases = dict(params["in_place"])
 
-        def call(*arrays: Any) -> Any:
-            of_kernel = jax.ffi.ffi_call(target, results, input_output_aliases=aliases)
+        def call(*arrays: Any) -> Any:  # of the whole batch, or of one device's part
+            leads = [x.shape[: x.ndim - n] for x, n in zip(arrays, kernel.ranks, strict=True)]
+            lead = jnp.broadcast_shapes(*leads)
+            results = [
+                jax.ShapeDtypeStruct((*lead, *aval.shape[len(lead) :]), aval.dtype)
+                for aval in context.avals_out
+            ]
+            in_place = dict(params["in_place"])
+            of_kernel = jax.ffi.ffi_call(kernel.target, results, input_output_aliases=in_place)
             return of_kernel(*arrays, **exact)
 
-        return mlir.lower_fun(call, multiple_results=True)(context, *operands)
+        return _partition.lower(context, call, kernel.ranks, operands)
 
     return lowering
 

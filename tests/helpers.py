@@ -341,7 +341,9 @@ def close(found: Any, expected: Any, tolerance: float, *label: Any, scale: Any =
     assert error <= tolerance * most, f"{label}: off by {error:.3g} of {most:.3g}"
 
 
-def run_python(code: str, folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess:
+def run_python(
+    code: str, folder: Path, *arguments: str, timeout: int = 300, **env: str
+) -> subprocess.CompletedProcess:
     """Run a script in a fresh interpreter, away from the clone, with this package and helpers."""
     package = Path(jax_siglib.__file__).parents[1]
     path = env.pop("PYTHONPATH", f"{TESTS}{os.pathsep}{package}")
@@ -353,7 +355,7 @@ def run_python(code: str, folder: Path, *arguments: str, **env: str) -> subproce
         env={**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu", **env},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout,
     )
 
 
