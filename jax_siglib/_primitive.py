@@ -154,7 +154,7 @@ def _lowering(
     mlir.register_lowering(on_platform, by_reference)
     if kernel.target is not None and kernel.target in _CPU_TARGETS:
         _IN_PLACE[kernel.target] = kernel.in_place
-        by_kernel = _kernel_lowering(kernel, attributes)
+        by_kernel = _kernel_lowering(kernel.target, kernel.ranks, attributes)
         mlir.register_lowering(on_platform, by_kernel, platform="cpu")
 
     def lowering(context: Any, *operands: Any, **params: Any) -> Any:
@@ -169,24 +169,26 @@ def _lowering(
     return lowering
 
 
-def _kernel_lowering(kernel: Kernel, attributes: tuple[str, ...]) -> Callable[..., Any]:
+def _kernel_lowering(
+    target: str, ranks: tuple[int, ...], attributes: tuple[str, ...]
+) -> Callable[..., Any]:
     """Lowering to a call of the kernel, by a traced function so that it can be partitioned."""
 
     def lowering(context: Any, *operands: Any, **params: Any) -> Any:
         exact = {name: _attribute(params[name]) for name in attributes}
 
         def call(*arrays: Any) -> Any:  # of the whole batch, or of one device's part
-            leads = [x.shape[: x.ndim - n] for x, n in zip(arrays, kernel.ranks, strict=True)]
+            leads = [x.shape[: x.ndim - n] for x, n in zip(arrays, ranks, strict=True)]
             lead = jnp.broadcast_shapes(*leads)
             results = [
                 jax.ShapeDtypeStruct((*lead, *aval.shape[len(lead) :]), aval.dtype)
                 for aval in context.avals_out
             ]
             in_place = dict(params["in_place"])
-            of_kernel = jax.ffi.ffi_call(kernel.target, results, input_output_aliases=in_place)
+            of_kernel = jax.ffi.ffi_call(target, results, input_output_aliases=in_place)
             return of_kernel(*arrays, **exact)
 
-        return _partition.lower(context, call, kernel.ranks, operands)
+        return _partition.lower(context, call, ranks, operands)
 
     return lowering
 

@@ -58,6 +58,7 @@ class Op(NamedTuple):
             be anything, and so may its derivatives.
         errors: Joins that a result went through one after another, each of which may err as far as
             a single one may.
+        in_both_modes: Whether it is that of ``jax_siglib.forward_mode``.
     """
 
     name: str
@@ -70,6 +71,12 @@ class Op(NamedTuple):
     has_prepend: bool = False
     tied: tuple[str, ...] = ()
     errors: Callable[[Case], int] = lambda case: 1
+    in_both_modes: bool = False
+
+    @property
+    def order(self) -> int:
+        """Which derivative of another operation it is."""
+        return {"jvp": 1, "backprop": 1, "hvp": 2}.get(self.name.rpartition("_")[2], 0)
 
     def bind(self, case: Case, **more: Any) -> Callable[..., Any]:
         return functools.partial(self.call, **self.keywords(case), **more)
@@ -83,6 +90,7 @@ class Op(NamedTuple):
         if not self.tied:
             return function
         op = BY_NAME["sig"]
+        op = both_modes(op) if self.in_both_modes else op
         sig = op.bind_reference(case) if reference else op.bind(case)
         return lambda path, sig_derivs: function(path, sig(path), sig_derivs)
 
@@ -308,7 +316,7 @@ BY_NAME = {op.name: op for op in OPS}
 
 def both_modes(op: Op) -> Op:
     """The operation as ``jax_siglib.forward_mode`` has it."""
-    return op._replace(call=getattr(forward_mode, op.name))
+    return op._replace(call=getattr(forward_mode, op.name), in_both_modes=True)
 
 
 by_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)

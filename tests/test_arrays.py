@@ -98,7 +98,7 @@ def test_stride_0(op, dtype):
 
 @by_op
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_any_leading_shape(op, dtype):
+def test_any_leading_shape(op, dtype, proven):
     """Every rank gives the bits of a loop over the elements."""
     for batch in [(), (1,), (5,), (2, 3), (1, 2, 1, 3), (1,) * 20 + (2,)]:
         arrays = op.draw(3, CASE, dtype, batch)
@@ -109,6 +109,7 @@ def test_any_leading_shape(op, dtype):
             one = as_tuple(op.bind(CASE)(*(x[at] for x in arrays)))
             for many, single in zip(found, one, strict=True):
                 np.testing.assert_array_equal(many[at], single)
+    proven("numpy", op.name, dtype)
 
 
 @by_op
@@ -142,7 +143,7 @@ def test_jax_and_numpy_beside_jax(op, dtype):
 
 @by_op
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_torch(op, dtype, torch):
+def test_torch(op, dtype, torch, proven):
     """Contiguous, strided, transposed, expanded: torch out, the bits of numpy."""
     plain = op.draw(6, CASE, dtype, (2, 3))
     expected = as_tuple(op.bind(CASE)(*plain))
@@ -166,6 +167,7 @@ def test_torch(op, dtype, torch):
     expected = as_tuple(op.bind(CASE)(*(from_torch(torch, x) for x in expanded)))
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_array_equal(from_torch(torch, ours), theirs)
+    proven("torch", op.name, dtype)
 
 
 @by_op

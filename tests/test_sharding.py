@@ -19,6 +19,8 @@ from sharded import CASES, DEVICES, KINDS
 
 # The host becomes 8 devices. LLVM need not do its best: what is compared was decided before it.
 FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+# What is measured once is asked for by all tests here: one of pytest-xdist's workers has them all.
+pytestmark = pytest.mark.xdist_group("sharding")
 WRITE = os.environ.get("JAX_SIGLIB_WRITE_COLLECTIVES") == "1"
 
 
@@ -37,7 +39,7 @@ def measured(tmp_path_factory):
 
 
 @by_op
-def test_collectives(op, measured):
+def test_collectives(op, measured, proven):
     """Not one more than the reference's; none that gathers; the batch stays where it lies."""
     done = measured[op.name].result()
     assert done.returncode == 0, done.stderr
@@ -54,6 +56,7 @@ def test_collectives(op, measured):
     for row in rows:
         if row["case"].startswith("gradient of"):
             assert row["ours"].get("all-reduce", 0) >= 1, (row["case"], row["devices"])
+    proven("sharded over devices", op.name, "float64")
 
 
 def test_placements(tmp_path):

@@ -16,9 +16,10 @@ from jax import lax
 
 
 class Transformation(NamedTuple):
-    """What is computed, and whether it takes forward mode of the operation itself."""
+    """What is computed, how often it differentiates, whether in forward mode innermost."""
 
     run: Callable[[Callable, list, list], Any]
+    order: int = 0
     forward_mode: bool = False
 
 
@@ -149,13 +150,13 @@ def scan(f, x, u):
 
 
 def hessian_in_scan(f, x, u):
-    def total(*stacked):
-        def step(carry, x):
-            return carry + jax.jvp(jax.grad(line(f, x, u)), (zero(x),), (zero(x) + 1,))[1], None
+    """Hessian-vector products, as the steps of a loop and added up by it."""
 
-        return lax.scan(step, zero(stacked), stacked)[0]
+    def step(total, x):
+        product = jax.jvp(jax.grad(weigh(f), everywhere(x)), x, tuple(u))[1]
+        return [a + b for a, b in zip(total, product, strict=True)], product
 
-    return total(*pairs(x, u))
+    return lax.scan(step, [jnp.zeros_like(a) for a in x], tuple(pairs(x, u)))
 
 
 def checkpoint(f, x, u):
@@ -174,21 +175,21 @@ def while_and_cond(f, x, u):
 TRANSFORMATIONS = {
     "jit": Transformation(jit),
     "vmap": Transformation(vmap_some),
-    "grad": Transformation(grad),
-    "vmap of grad": Transformation(vmap_of_grad),
-    "grad of vmap": Transformation(grad_of_vmap),
-    "jacrev": Transformation(jacrev),
-    "jvp": Transformation(jvp, forward_mode=True),
-    "linearize": Transformation(linearize, forward_mode=True),
-    "jacfwd": Transformation(jacfwd, forward_mode=True),
-    "forward over reverse": Transformation(forward_over_reverse),
-    "reverse over reverse": Transformation(reverse_over_reverse),
-    "reverse over forward": Transformation(reverse_over_forward, forward_mode=True),
-    "forward over forward": Transformation(forward_over_forward, forward_mode=True),
-    "hessian under vmap": Transformation(hessian_under_vmap),
-    "grad of grad of grad": Transformation(third_by_grad),
-    "scan": Transformation(scan),
-    "hessian in scan": Transformation(hessian_in_scan),
-    "checkpoint": Transformation(checkpoint),
     "while_loop and cond": Transformation(while_and_cond),
+    "grad": Transformation(grad, 1),
+    "vmap of grad": Transformation(vmap_of_grad, 1),
+    "grad of vmap": Transformation(grad_of_vmap, 1),
+    "jacrev": Transformation(jacrev, 1),
+    "jvp": Transformation(jvp, 1, forward_mode=True),
+    "linearize": Transformation(linearize, 1, forward_mode=True),
+    "jacfwd": Transformation(jacfwd, 1, forward_mode=True),
+    "grad of scan": Transformation(scan, 1),
+    "grad of checkpoint": Transformation(checkpoint, 1),
+    "forward over reverse": Transformation(forward_over_reverse, 2),
+    "reverse over reverse": Transformation(reverse_over_reverse, 2),
+    "reverse over forward": Transformation(reverse_over_forward, 2, forward_mode=True),
+    "forward over forward": Transformation(forward_over_forward, 2, forward_mode=True),
+    "hessian under vmap": Transformation(hessian_under_vmap, 2),
+    "Hessian products in scan": Transformation(hessian_in_scan, 2),
+    "grad of grad of grad": Transformation(third_by_grad, 3),
 }
