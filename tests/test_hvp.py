@@ -112,8 +112,9 @@ def test_every_large_kernel(d):
     """Cut into tiles, whose sums must not depend on the threads, and whole.
 
     Where the lowest degree is cut up in float64 only, the next one is held against float64's.
+    Prepending, one code serves all dimensions, so a few of them do.
     """
-    for prepend in (False, True):
+    for prepend in (False, True) if d in (3, 7, 11, 33) else (False,):
         for degree in sweep.LARGE[d][1:]:
             case = Case(d, degree, prepend)
             arrays = draw_join(2, case)
@@ -265,16 +266,16 @@ def test_paths(d):
                 np.testing.assert_array_equal(sig_hvp(*operands, degree, n_jobs=2), found)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("d, degree", [(2, 4), (3, 3), (11, 2), (5, 6)])
-def test_longer_paths(d, degree, dtype):
+def test_longer_paths(d, degree):
     """Steps that keep the signature near 1, and signatures that would be cut up for one join."""
     points = 4 if degree == 6 else 40
     path, t_path = (x / 8 for x in draw(9, (points, d), (points, d)))
     g = draw(9, (oracle.length(d, degree),))[0]
     exact, scale = path_truth(g, path, t_path, degree, ())
-    found = sig_hvp(*(x.astype(dtype) for x in (g, path, t_path)), degree)
-    check_path(found, exact, scale, dtype, points, d, degree)
+    for dtype in DTYPES:
+        found = sig_hvp(*(x.astype(dtype) for x in (g, path, t_path)), degree)
+        check_path(found, exact, scale, dtype, points, d, degree)
 
 
 def test_paths_are_symmetric_and_keep_nan():

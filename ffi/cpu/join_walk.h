@@ -98,8 +98,8 @@ class Walk {
 
   // The same for tangents: t_out = the tangent of join(s, v) along (t_s, t_v) if
   // kTangentOut, and, if kOut, out = join(s, v) below the top level too. steps holds v,
-  // t_steps holds t_v. Returns the chains at level `to`: of those at N-1, a rise that ends
-  // there makes the tangents only.
+  // t_steps holds t_v. Returns the chains at level `to`. Those at N-1 serve t_out alone:
+  // without it only their tangents are made.
   template <bool kOut, bool kTangentOut>
   JAX_SIGLIB_INLINE DualChains<T> RiseTangent(const Steps& steps, const Steps& t_steps,
                                               const T* s, T* out, const T* t_s, T* t_out,
@@ -110,7 +110,7 @@ class Walk {
       DualChains<T> next{nullptr, nullptr, 0};
       if (more) next = DualAt(scratch, k + 1);
       DualChains<T> wanted = next;
-      if (k + 1 == degree_ - 1 && to < degree_) wanted.data = nullptr;
+      if (!kTangentOut && k + 1 == degree_ - 1) wanted.data = nullptr;
       steps.ExpandLevelTangent(t_steps, kOut && more ? Part(out, k + 1) : nullptr,
                                Part(s, k + 1), kTangentOut ? Part(t_out, k + 1) : nullptr,
                                Part(t_s, k + 1), b, wanted, LevelAt(k));

@@ -168,10 +168,13 @@ void SigJoinTangent(const SigJoinJob<T>& job, JoinPhase phase, int64_t begin, in
   const int64_t degree = plan.algebra().degree(), d = plan.algebra().dimension();
   const int64_t to = phase == JoinPhase::kHead ? plan.split() : degree;
   const WorkerScratch<T> own(plan, scratch);
+  DualChains<T> root{nullptr, nullptr, 0};
+  if (phase == JoinPhase::kWhole) root = FillDualRoot(layout, degree, own.chains);
   for (int64_t i = begin; i < end; ++i) {
     const Item<T> item(job, phase, i, own);
-    DualChains<T> root{item.at_root.data, item.twin_at_root.data, item.at_root.stride};
-    if (phase != JoinPhase::kTile) root = FillDualRoot(layout, degree, item.chains);
+    if (phase == JoinPhase::kTile)
+      root = {item.at_root.data, item.twin_at_root.data, item.at_root.stride};
+    if (phase == JoinPhase::kHead) root = FillDualRoot(layout, degree, item.chains);
     const Walk<Steps> walk(plan, layout, item.root, item.range, degree);
     const Steps steps(job.batch.At(job.displacement, item.b), d, own.sum);
     const Steps t_steps(job.batch.At(job.t_displacement, item.b), d, own.t_sum);
