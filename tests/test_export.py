@@ -97,7 +97,9 @@ def same(found, expected, name):
     in another so: a few roundings of the largest entry.
     """
     op = next(op for op in OPS if op.name == name.split(".")[0])
-    by_kernel = len(op.results) if op.name.endswith(("_jvp", "_backprop")) else len(expected)
+    by_kernel = (
+        len(op.results) if op.name.endswith(("_jvp", "_backprop", "_hvp")) else len(expected)
+    )
     assert len(found) == len(expected)
     for i, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
         ours, theirs = np.asarray(ours), np.asarray(theirs)

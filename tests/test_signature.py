@@ -6,6 +6,12 @@ import jax_siglib
 
 PUBLIC = {
     "export_checks": "",
+    "sig_hvp": "path, t_path, sig_derivs, degree, *, n_jobs=1",
+    "sig_jvp": "path, t_path, degree, *, scalar_term=False, n_jobs=1",
+    "sig_join_jvp": "sig, displacement, t_sig, t_displacement, dimension, degree, *, prepend=False,"
+    " n_jobs=1",
+    "sig_join_hvp": "d_out, sig, displacement, t_sig, t_displacement, dimension, degree, *,"
+    " prepend=False, n_jobs=1",
     "sig": "path, degree, *, scalar_term=False, n_jobs=1",
     "sig_backprop": "path, sig, sig_derivs, degree, *, n_jobs=1",
     "sig_join": "sig, displacement, dimension, degree, *, prepend=False, n_jobs=1",
@@ -16,7 +22,7 @@ PUBLIC = {
 
 
 def test_all():
-    assert sorted(jax_siglib.__all__) == sorted([*PUBLIC, "__version__"])
+    assert sorted(jax_siglib.__all__) == sorted([*PUBLIC, "__version__", "forward_mode"])
     for name in jax_siglib.__all__:
         assert hasattr(jax_siglib, name)
 
@@ -27,6 +33,17 @@ def test_arguments():
         parameters = inspect.signature(getattr(jax_siglib, name)).parameters.values()
         bare = [p.replace(annotation=inspect.Parameter.empty) for p in parameters]
         assert str(inspect.Signature(bare)) == f"({contract})", name
+
+
+def test_forward_mode():
+    """The same names and arguments; those without a derivative rule of their own are the same."""
+    for name in jax_siglib.forward_mode.__all__:
+        ordinary = getattr(jax_siglib, name)
+        both = getattr(jax_siglib.forward_mode, name)
+        assert str(inspect.signature(both)) == str(inspect.signature(ordinary))
+        assert (both is ordinary) == (name not in ("sig_join", "sig", "linear_sig"))
+    functions = set(PUBLIC) - {"export_checks"}
+    assert functions == set(jax_siglib.forward_mode.__all__)
 
 
 def test_sig_length():
