@@ -9,9 +9,11 @@ What is compiled shows in COLLECTIVES.md, written by
     JAX_SIGLIB_WRITE_COLLECTIVES=1 pytest tests/test_sharding.py
 """
 
-import concurrent.futures
+import functools
 import json
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 from helpers import OPS, TESTS, by_op, run_python
@@ -19,29 +21,23 @@ from sharded import CASES, DEVICES, KINDS
 
 # The host becomes 8 devices. LLVM need not do its best: what is compared was decided before it.
 FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-# What is measured once is asked for by all tests here: one of pytest-xdist's workers has them all.
-pytestmark = pytest.mark.xdist_group("sharding")
 WRITE = os.environ.get("JAX_SIGLIB_WRITE_COLLECTIVES") == "1"
 
 
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory):
-    """What sharded.py prints for every operation, each in a process of its own, two at a time."""
-
-    def run(op):
-        code = f"import runpy; runpy.run_path({str(TESTS / 'sharded.py')!r}, run_name='__main__')"
-        folder = tmp_path_factory.mktemp(op.name)
-        arguments = [json.dumps([op.name, WRITE])]
-        return run_python(code, folder, *arguments, timeout=3600 if WRITE else 900, XLA_FLAGS=FLAGS)
-
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        return {op.name: pool.submit(run, op) for op in OPS}
+@functools.cache
+def measured(name):
+    """What sharded.py prints for an operation, in a process of its own."""
+    code = f"import runpy; runpy.run_path({str(TESTS / 'sharded.py')!r}, run_name='__main__')"
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = [json.dumps([name, WRITE])]
+        timeout = 3600 if WRITE else 900
+        return run_python(code, Path(folder), *arguments, timeout=timeout, XLA_FLAGS=FLAGS)
 
 
 @by_op
-def test_collectives(op, measured, proven):
+def test_collectives(op, proven):
     """Not one more than the reference's; none that gathers; the batch stays where it lies."""
-    done = measured[op.name].result()
+    done = measured(op.name)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     assert {row["case"] for row in rows} == set(CASES)
@@ -82,7 +78,7 @@ device has to be summed over devices: that is what all-reduces are for.
 
 
 @pytest.mark.skipif(not WRITE, reason="writes a file into the clone when asked to")
-def test_write_the_table(measured):
+def test_write_the_table():
     import jax
 
     def cell(row):
@@ -93,7 +89,7 @@ def test_write_the_table(measured):
 
     lines = []
     for op in OPS:
-        rows = json.loads(measured[op.name].result().stdout)
+        rows = json.loads(measured(op.name).stdout)
         for case in CASES:
             cells = [cell(row) for row in rows if row["case"] == case]
             assert len(cells) == len(DEVICES)
