@@ -91,20 +91,18 @@ def sig(path: Array, degree: int, *, scalar_term: bool = False, n_jobs: int = 1)
         >>> jax_siglib.sig(corner, 2)
         array([1. , 1. , 0.5, 1. , 0. , 0.5])
     """
-    degree = _checks.integer("degree", degree, at_least=0)
-    scalar_term = _checks.flag("scalar_term", scalar_term)
-    n_jobs = _checks.jobs(n_jobs)
     return _call(path, degree, scalar_term, n_jobs, both_modes=False)
 
 
 def sig_in_both_modes(path: Any, degree: Any, scalar_term: Any, n_jobs: Any) -> Any:
     """``sig`` for ``jax_siglib.forward_mode``."""
+    return _call(path, degree, scalar_term, n_jobs, both_modes=True)
+
+
+def _call(path: Any, degree: Any, scalar_term: Any, n_jobs: Any, both_modes: bool) -> Any:
     degree = _checks.integer("degree", degree, at_least=0)
     scalar_term = _checks.flag("scalar_term", scalar_term)
-    return _call(path, degree, scalar_term, _checks.jobs(n_jobs), both_modes=True)
-
-
-def _call(path: Any, degree: int, scalar_term: bool, n_jobs: int, both_modes: bool) -> Any:
+    n_jobs = _checks.jobs(n_jobs)
     if isinstance(path, jax.Array):
         return _jax_sig(path, degree, scalar_term, n_jobs, both_modes)
     _, arrays = _arrays.take(path=path)
