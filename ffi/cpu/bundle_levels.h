@@ -43,19 +43,6 @@ class BundleLevels {
     });
   }
 
-  // The same forward for tangents: those of s in t_s, of the chains in t_b and t_next,
-  // of the increments in t_v.
-  static void ExpandTangent(T* s, T* t_s, Chains<T> b, Chains<T> t_b, Chains<T> next,
-                            Chains<T> t_next, const T* t_v, const BundleLevel<T>& level,
-                            bool fresh) {
-    ForStrips<4>(level.dimension, [&](auto columns, int64_t from) JAX_SIGLIB_LAMBDA {
-      const Chains<T> to{next.data + from * kRow, next.stride};
-      const Chains<T> t_to{t_next.data + from * kRow, t_next.stride};
-      ExpandTangentStrip<columns.value>(s + from * W, t_s + from * W, b, t_b, to, t_to,
-                                        t_v + from * W, from, level, fresh);
-    });
-  }
-
   // The adjoint. ct: the children's cotangents, from behind the block to before it; y:
   // their chains, y_word: those of the word; w collects for the increments.
   static void Contract(T* ct, Chains<T> y, Chains<T> b, Chains<T> y_word, T* w,
@@ -112,52 +99,6 @@ class BundleLevels {
     }
     Unroll<0, C>([&](auto c)
                      JAX_SIGLIB_LAMBDA { Simd::Store(s + c.value * W, value[c.value]); });
-  }
-
-  template <int C>
-  static JAX_SIGLIB_STEP void ExpandTangentStrip(T* s, T* t_s, Chains<T> b, Chains<T> t_b,
-                                                 Chains<T> next, Chains<T> t_next,
-                                                 const T* t_v, int64_t from,
-                                                 const BundleLevel<T>& level, bool fresh) {
-    const int64_t d = level.dimension, chains = level.chains;
-    const T* const inverse = level.inverse;
-    const T* const v = level.v + from * W;
-    V value[C], t_value[C];
-    Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-      value[c.value] = fresh ? Simd::Zero() : Simd::Load(s + c.value * W);
-      t_value[c.value] = fresh ? Simd::Zero() : Simd::Load(t_s + c.value * W);
-    });
-    for (int64_t t = 0; t < level.steps; ++t) {
-      // f(c, child + word (x) v, its tangent), given a chain of the word.
-      auto join = [&](V word, V t_word, auto&& f) JAX_SIGLIB_LAMBDA {
-        Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          const V entry = Simd::Load(v + (t * d + c.value) * W);
-          const V t_entry = Simd::Load(t_v + (t * d + c.value) * W);
-          f(c, Simd::MulAdd(word, entry, value[c.value]),
-            Simd::MulAdd(word, t_entry, Simd::MulAdd(t_word, entry, t_value[c.value])));
-        });
-      };
-      for (int64_t n = 1; n < chains; ++n) {
-        const V scale = Simd::Set1(inverse[n]);
-        T* const to = next.data + (n - 1) * next.stride + t * W;
-        T* const t_to = t_next.data + (n - 1) * t_next.stride + t * W;
-        join(Simd::Mul(Simd::Load(b.data + n * b.stride + t * W), scale),
-             Simd::Mul(Simd::Load(t_b.data + n * t_b.stride + t * W), scale),
-             [&](auto c, V chain, V t_chain) JAX_SIGLIB_LAMBDA {
-               Simd::Store(to + c.value * kRow, chain);
-               Simd::Store(t_to + c.value * kRow, t_chain);
-             });
-      }
-      join(Simd::Load(b.data + t * W), Simd::Load(t_b.data + t * W),
-           [&](auto c, V out, V t_out) JAX_SIGLIB_LAMBDA {
-             value[c.value] = out;
-             t_value[c.value] = t_out;
-           });
-    }
-    Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-      Simd::Store(s + c.value * W, value[c.value]);
-      Simd::Store(t_s + c.value * W, t_value[c.value]);
-    });
   }
 
   template <int C, bool kFirst>
