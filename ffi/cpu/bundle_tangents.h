@@ -35,20 +35,16 @@ class BundleTangents {
   }
 
   // The tangent of BundleLevels::Contract: ct and the chains y with tangents, and of the
-  // increments' cotangents the tangent is collected in w.
+  // increments' cotangents the tangent is collected in w. What the cotangent gives to both
+  // is one pass, what its tangent gives another: more sums than that fit no registers.
   static void Contract(T* ct, T* t_ct, DualChains<T> y, DualChains<T> b,
                        DualChains<T> y_word, const T* t_v, T* w,
                        const BundleLevel<T>& level) {
-    ForStrips<3>(level.dimension, [&](auto columns, int64_t from) JAX_SIGLIB_LAMBDA {
-      constexpr int C = decltype(columns)::value;
-      const DualChains<T> of = From(y, from);
-      if (from == 0)
-        ContractStrip<C, true>(ct + from * W, t_ct + from * W, of, b, y_word, t_v, w, from,
-                               level);
-      else
-        ContractStrip<C, false>(ct + from * W, t_ct + from * W, of, b, y_word, t_v, w, from,
-                                level);
-    });
+    const Chains<T> t_word{y_word.tangent, y_word.stride};
+    BundleLevels<T>::ContractTwice(ct, {y.data, y.stride}, {b.tangent, b.stride},
+                                   {y_word.data, y_word.stride}, t_v, t_word, w, level);
+    BundleLevels<T>::ContractMore(t_ct, {y.tangent, y.stride}, {b.data, b.stride}, t_word,
+                                  w, level);
   }
 
   // The same at level 0, where the word's chains are 1 and have no tangents, and where the
@@ -126,82 +122,6 @@ class BundleTangents {
     Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
       if (kValues) Simd::Store(s + c.value * W, value[c.value]);
       Simd::Store(t_s + c.value * W, t_value[c.value]);
-    });
-  }
-
-  template <int C, bool kFirst>
-  static JAX_SIGLIB_STEP void ContractStrip(T* ct, T* t_ct, DualChains<T> y,
-                                            DualChains<T> b, DualChains<T> y_word,
-                                            const T* t_v, T* w, int64_t from,
-                                            const BundleLevel<T>& level) {
-    const int64_t d = level.dimension, chains = level.chains;
-    const T* const inverse = level.inverse;
-    V total[C], t_total[C];
-    Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-      total[c.value] = Simd::Load(ct + c.value * W);
-      t_total[c.value] = Simd::Load(t_ct + c.value * W);
-    });
-    for (int64_t t = level.steps - 1; t >= 0; --t) {
-      const int64_t at = (t * d + from) * W;
-      const T* const entries = level.v + at;
-      const T* const t_entries = t_v + at;
-      T* const sums = w + at;
-      V sum[C], product, t_product;
-      Unroll<0, C>(
-          [&](auto c) JAX_SIGLIB_LAMBDA { sum[c.value] = Simd::Load(sums + c.value * W); });
-      // What child c and its tangent give to the word and to sum.
-      auto contract = [&](auto c, V child, V t_child, V word, V t_word) JAX_SIGLIB_LAMBDA {
-        const V entry = Simd::Load(entries + c.value * W);
-        product = Simd::MulAdd(child, entry, product);
-        t_product = Simd::MulAdd(
-            t_child, entry,
-            Simd::MulAdd(child, Simd::Load(t_entries + c.value * W), t_product));
-        sum[c.value] =
-            Simd::MulAdd(word, t_child, Simd::MulAdd(t_word, child, sum[c.value]));
-      };
-      T* const fall = y_word.data + t * W;
-      T* const t_fall = y_word.tangent + t * W;
-      const T* const rise = b.data + t * W;
-      const T* const t_rise = b.tangent + t * W;
-      // Chain 0 begins here, with the level's own cotangent.
-      product = kFirst ? Simd::Zero() : Simd::Load(fall);
-      t_product = kFirst ? Simd::Zero() : Simd::Load(t_fall);
-      const V word = Simd::Load(rise), t_word = Simd::Load(t_rise);
-      Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-        contract(c, total[c.value], t_total[c.value], word, t_word);
-      });
-      Simd::Store(fall, product);
-      Simd::Store(t_fall, t_product);
-      for (int64_t n = 1; n < chains; ++n) {
-        const V scale = Simd::Set1(inverse[n]);
-        const V above = Simd::Mul(Simd::Load(rise + n * b.stride), scale);
-        const V t_above = Simd::Mul(Simd::Load(t_rise + n * b.stride), scale);
-        const T* const x = y.data + (n - 1) * y.stride + t * W;
-        const T* const t_x = y.tangent + (n - 1) * y.stride + t * W;
-        product = t_product = Simd::Zero();
-        Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          const V child = Simd::Load(x + c.value * kRow);
-          const V t_child = Simd::Load(t_x + c.value * kRow);
-          total[c.value] = Simd::Add(total[c.value], child);
-          t_total[c.value] = Simd::Add(t_total[c.value], t_child);
-          contract(c, child, t_child, above, t_above);
-        });
-        T* const to = fall + n * y_word.stride;
-        T* const t_to = t_fall + n * y_word.stride;
-        if (kFirst) {
-          Simd::Store(to, Simd::Mul(product, scale));
-          Simd::Store(t_to, Simd::Mul(t_product, scale));
-        } else {
-          Simd::Store(to, Simd::MulAdd(product, scale, Simd::Load(to)));
-          Simd::Store(t_to, Simd::MulAdd(t_product, scale, Simd::Load(t_to)));
-        }
-      }
-      Unroll<0, C>(
-          [&](auto c) JAX_SIGLIB_LAMBDA { Simd::Store(sums + c.value * W, sum[c.value]); });
-    }
-    Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-      Simd::Store(ct + c.value * W, total[c.value]);
-      Simd::Store(t_ct + c.value * W, t_total[c.value]);
     });
   }
 };
