@@ -187,9 +187,8 @@ void RunPath(const SigJob<T>& job, typename Kernels<T>::Path kernel,
   const TensorAlgebra& algebra = job.plan.algebra();
   const int64_t points = std::min<int64_t>(job.points, 1 << 20);
   const int64_t n = job.batch.size(), lanes = KernelsFor<T>(ChosenKernels()).lanes;
-  const BundlePlan bundles(algebra);
-  if (bundle_kernel != nullptr &&
-      bundles.Pays<T>(n, points, lanes, job.ct_path.data != nullptr)) {
+  const BundlePlan bundles(algebra, job.order);
+  if (bundles.Pays<T>(n, points, lanes, job.ct_path.data != nullptr)) {
     Run<T>(threads, (n + lanes - 1) / lanes, algebra.length() * points * lanes,
            bundles.scratch<T>(lanes), [&](int64_t begin, int64_t end, T* scratch) {
              bundle_kernel(job, begin, end, scratch);
@@ -555,11 +554,13 @@ std::string SigHvp(const Array& ct_out, const Array& path, const Array& t_path,
     job.t_point_stride = t_path.stride[t_path.stride.rank() - 2];
     batch.Collapse(
         {&job.ct_out.stride, &job.path.stride, &job.t_path.stride, &job.ct_path.stride});
-    if (degree == 0) {
+    // Increments that are added up have no second derivative.
+    if (degree < 2) {
       Fill(batch, job.ct_path, points * dimension, T(0));
       return "";
     }
-    RunPath(job, KernelsFor<T>(ChosenKernels()).sig_hvp, nullptr, threads);
+    const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
+    RunPath(job, kernels.sig_hvp, kernels.sig_hvp_bundle, threads);
     return "";
   });
 }

@@ -60,7 +60,7 @@ struct Kernels {
   // Bundles begin..end of the batch (bundle_plan.h), `lanes` elements each, with
   // BundlePlan::scratch(lanes) entries.
   int64_t lanes;
-  Path sig_bundle, sig_jvp_bundle, sig_backprop_bundle;
+  Path sig_bundle, sig_jvp_bundle, sig_backprop_bundle, sig_hvp_bundle;
   // As many multiply-adds as the processor can do, for benchmarks to compare with: how
   // many they were in this many rounds, and their sum.
   int64_t (*multiply_adds)(int64_t rounds, T* sum);

@@ -28,6 +28,7 @@ struct DualPathScratch {
   T *ct_sig, *t_ct_sig;  // levels below N
 };
 
+// For degree 2 and up.
 template <class Steps, class T = typename Steps::T>
 void SigAdjointTangent(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
   const JoinPlan<T>& plan = job.plan;
@@ -50,8 +51,6 @@ void SigAdjointTangent(const SigJob<T>& job, int64_t begin, int64_t end, T* scra
     const T* const g = job.batch.At(job.ct_out, b);
     T* const ct_path = job.batch.At(job.ct_path, b);
     Fill(ct_path, job.points * d, T(0));
-    // Increments that are added up have no second derivative.
-    if (degree == 1) continue;
     auto increment = [&](int64_t t) {
       Increment(path + t * job.point_stride, job.point_stride, d, more.v);
       Increment(t_path + t * job.t_point_stride, job.t_point_stride, d, more.t_v);
