@@ -11,6 +11,7 @@ from importlib import metadata as _metadata
 from jax_siglib import forward_mode
 from jax_siglib._export import export_checks
 from jax_siglib._linear_sig import linear_sig
+from jax_siglib._path_transforms import transform_path, transform_path_backprop
 from jax_siglib._sig import sig, sig_backprop, sig_hvp, sig_jvp
 from jax_siglib._sig_join import sig_join, sig_join_backprop, sig_join_hvp, sig_join_jvp
 from jax_siglib._tensor_algebra import sig_length
@@ -34,4 +35,6 @@ __all__ = [
     "sig_join_jvp",
     "sig_jvp",
     "sig_length",
+    "transform_path",
+    "transform_path_backprop",
 ]

@@ -12,7 +12,16 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-__all__ = ["call", "check_dtypes", "shapes_of", "take", "zeros_like_batch"]
+__all__ = [
+    "call",
+    "check_dtypes",
+    "in_kind_of",
+    "is_array",
+    "memory",
+    "shapes_of",
+    "take",
+    "zeros_like_batch",
+]
 
 Framework = Literal["numpy", "torch", "jax"]
 
@@ -111,6 +120,33 @@ def call(
 def shapes_of(arrays: Sequence[Any]) -> list[tuple[int, ...]]:
     """Shapes as tuples, which torch's are not quite."""
     return [tuple(x.shape) for x in arrays]
+
+
+def is_array(value: Any) -> bool:
+    """Whether it is an array of a framework known here; ``take`` says whether it will do."""
+    torch = sys.modules.get("torch")
+    return isinstance(value, (np.ndarray, np.generic, jax.Array)) or (
+        torch is not None and isinstance(value, torch.Tensor)
+    )
+
+
+def memory(array: Any) -> np.ndarray:
+    """The numbers of a numpy array or torch tensor where they lie, as a numpy array."""
+    if isinstance(array, np.ndarray):
+        return array
+    if array.dtype is sys.modules["torch"].bfloat16:
+        return _memory_of_bfloat16_tensor(array).view(_BFLOAT16)
+    return array.numpy()  # type: ignore[no-any-return]
+
+
+def in_kind_of(like: Any, array: np.ndarray) -> Any:
+    """A new numpy array as one of the framework of ``like``; the other way of ``memory``."""
+    if isinstance(like, np.ndarray):
+        return array
+    torch = sys.modules["torch"]
+    if array.dtype == _BFLOAT16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
 def zeros_like_batch(like: Any, length: int) -> Any:
