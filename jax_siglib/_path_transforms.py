@@ -88,29 +88,29 @@ class Transform(NamedTuple):
             points[..., :1, :] = front
             points[..., 1:, :] = path
         if self.lead_lag:
-            out[..., 0::2, :d] = points
-            out[..., 1::2, :d] = points[..., :-1, :]
-            out[..., 0::2, d : 2 * d] = points
-            out[..., 1::2, d : 2 * d] = points[..., 1:, :]
+            rows, lag, lead = _rows(points), _rows(out[..., :d]), _rows(out[..., d : 2 * d])
+            lag[..., 0::2] = rows
+            lag[..., 1::2] = rows[..., :-1]
+            lead[..., 0::2] = rows
+            lead[..., 1::2] = rows[..., 1:]
         elif points is not out:
-            out[..., :d] = points
+            _rows(out[..., :d])[...] = _rows(points)
         if self.time_aug:
             out[..., -1] = times
         return out
 
     def adjoint(self, ct: np.ndarray) -> np.ndarray:
-        """The derivative by the path from that by the transformed path; perhaps a view of it."""
-        if self.time_aug:
-            ct = ct[..., :-1]
-        if self.lead_lag:
-            d = ct.shape[-1] // 2
-            lag, lead = ct[..., :d], ct[..., d:]
-            ct = lag[..., 0::2, :].copy()
-            ct[..., :-1, :] += lag[..., 1::2, :]
-            of_lead = lead[..., 0::2, :].copy()
-            of_lead[..., 1:, :] += lead[..., 1::2, :]
-            ct += of_lead
-        return ct[..., 1:, :] if self.basepoint else ct
+        """The derivative by the path from that by the transformed path: a new array."""
+        d = ct.shape[-1] - self.time_aug
+        if not self.lead_lag:
+            return _packed(ct[..., self.basepoint :, :d])
+        d //= 2
+        lag, lead = ct[..., :d], ct[..., d : 2 * d]
+        out, of_lead = _packed(lag[..., 0::2, :]), _packed(lead[..., 0::2, :])
+        out[..., :-1, :] += _packed(lag[..., 1::2, :])
+        of_lead[..., 1:, :] += _packed(lead[..., 1::2, :])
+        out += of_lead
+        return out[..., 1:, :].copy() if self.basepoint else out
 
     def _times(self, path: Any) -> Any:
         if not self.time_aug:
@@ -137,7 +137,9 @@ class Transform(NamedTuple):
             path = jnp.concatenate([front, path], -2)
         dtype, path = path.dtype, self.widened(path)
         if self.lead_lag:
-            twice = jnp.repeat(path, 2, -2)
+            *batch, points, d = path.shape
+            # Not by jnp.repeat, whose transpose XLA does as a reduction, and not quickly.
+            twice = jnp.stack([path, path], -2).reshape(*batch, 2 * points, d)
             path = jnp.concatenate([twice[..., :-1, :], twice[..., 1:, :]], -1)
         if self.time_aug:
             times = _with_rank(jnp.asarray(times, dtype).astype(path.dtype), path.ndim - 1)
@@ -315,7 +317,7 @@ def transform_path_backprop(
     _check_derivs(tuple(derivs.shape), transform)
     ct = _arrays.memory(derivs)
     wide = ct.astype(np.float32) if transform.sums(ct.dtype) else ct
-    found = np.array(transform.adjoint(wide), dtype=ct.dtype, order="C")
+    found = transform.adjoint(wide).astype(ct.dtype, copy=False)
     return _arrays.in_kind_of(derivs, found)
 
 
@@ -363,6 +365,20 @@ def _jax_transform_path_backprop(derivs: Any, transform: Transform) -> Any:
     _arrays.check_dtypes(derivs=derivs)
     _check_derivs(derivs.shape, transform)
     return transform.adjoint_jax(transform.widened(derivs)).astype(derivs.dtype)
+
+
+def _rows(array: np.ndarray) -> np.ndarray:
+    """The same memory with each point as one element: numpy copies these many times faster."""
+    if array.shape[-1] > 1 and array.strides[-1] != array.itemsize:
+        array = np.ascontiguousarray(array)
+    return array.view(np.dtype((np.void, array.shape[-1] * array.itemsize)))[..., 0]
+
+
+def _packed(array: np.ndarray) -> np.ndarray:
+    """A contiguous copy."""
+    out = np.empty(array.shape, array.dtype)
+    _rows(out)[...] = _rows(array)
+    return out
 
 
 def _with_rank(array: Any, rank: int) -> Any:

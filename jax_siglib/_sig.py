@@ -147,7 +147,7 @@ def _call(
     if framework == "jax":
         return _jax_sig(path, front, degree, how, scalar_term, n_jobs, both_modes)
     path_shape, front_shape = pt.shapes(path, front)
-    length = _check_path(path_shape, front_shape, degree, how)[scalar_term]
+    length = _check_path((path_shape, front_shape), degree, how)[scalar_term]
     moved = _moved(path, front, how)
     out = _arrays.call(ext.sig, [moved], (degree, n_jobs), [(*path_shape[:-2], length)])[0]
     return out if how == pt.NONE else _arrays.in_kind_of(path, out)
@@ -281,7 +281,7 @@ def sig_jvp(
     if framework == "jax":
         return _jax_sig_jvp(path, front, t_path, degree, how, scalar_term, n_jobs)
     path_shape, front_shape, t_path_shape = pt.shapes(path, front, t_path)
-    length = _check_path(path_shape, front_shape, degree, how)[scalar_term]
+    length = _check_path((path_shape, front_shape), degree, how)[scalar_term]
     _checks.same_shape("t_path", t_path_shape, path_shape, "path")
     moved = [_moved(path, front, how), _moved_tangent(t_path, how)]
     out = _arrays.call(ext.sig_jvp, moved, (degree, n_jobs), [(*path_shape[:-2], length)])[0]
@@ -377,27 +377,25 @@ def _moved_tangent(t_path: Any, how: pt.Transform) -> Any:
 def _by_points(found: Any, path: Any, how: pt.Transform) -> Any:
     """The derivative by the path, from that by the transformed path."""
     dtype = _arrays.memory(path).dtype
-    return _arrays.in_kind_of(path, np.array(how.adjoint(found), dtype, order="C"))
+    return _arrays.in_kind_of(path, how.adjoint(found).astype(dtype, copy=False))
 
 
-def _check_path(
-    path: Shape, front: Shape | None, degree: int, how: pt.Transform
-) -> tuple[int, int]:
+def _check_path(shapes: tuple[Any, ...], degree: int, how: pt.Transform) -> tuple[int, int]:
     """Refuse what is not a path; return the lengths of its signature, as ``layout_lengths``."""
-    pt.check_path(path, front)
-    return ta.layout_lengths(how.shape(path)[-1], degree)
+    pt.check_path(*shapes)
+    return ta.layout_lengths(how.shape(shapes[0])[-1], degree)
 
 
 def _check_backprop_shapes(shapes: tuple[Any, ...], degree: int, how: pt.Transform) -> None:
     path, front, sig, sig_derivs = shapes
-    _check_path(path, front, degree, how)
+    _check_path((path, front), degree, how)
     _check_sig("sig", sig, path, degree, how)
     _checks.same_shape("sig_derivs", sig_derivs, sig, "sig")
 
 
 def _check_hvp_shapes(shapes: tuple[Any, ...], degree: int, how: pt.Transform) -> None:
     path, front, t_path, sig_derivs = shapes
-    _check_path(path, front, degree, how)
+    _check_path((path, front), degree, how)
     _checks.same_shape("t_path", t_path, path, "path")
     _check_sig("sig_derivs", sig_derivs, path, degree, how)
 
@@ -446,7 +444,7 @@ def _jax_sig(
     both_modes: bool,
 ) -> Any:
     _arrays.check_dtypes(**pt.given(path=path, basepoint=front))
-    _check_path(*pt.shapes(path, front), degree=degree, how=how)
+    _check_path(pt.shapes(path, front), degree, how)
     moved = how.apply_jax(path, front)
     if both_modes:
         out = OPERATION.forward.bind(moved, **_params_of(degree, scalar_term, n_jobs))[0]
@@ -488,7 +486,7 @@ def _jax_sig_jvp(
     n_jobs: int,
 ) -> Any:
     _arrays.check_dtypes(**pt.given(path=path, basepoint=front, t_path=t_path))
-    _check_path(*pt.shapes(path, front), degree=degree, how=how)
+    _check_path(pt.shapes(path, front), degree, how)
     _checks.same_shape("t_path", t_path.shape, path.shape, "path")
     operands = vary(how.apply_jax(path, front), how.apply_jax_to_tangent(t_path))
     params = _params_of(degree, scalar_term, n_jobs)
