@@ -9,6 +9,7 @@ checks it.
 from importlib import metadata as _metadata
 
 from jax_siglib import forward_mode
+from jax_siglib._cost import multiply_add_rate, sig_cost, sig_join_cost
 from jax_siglib._export import export_checks
 from jax_siglib._linear_sig import linear_sig
 from jax_siglib._path_transforms import transform_path, transform_path_backprop
@@ -26,11 +27,14 @@ __all__ = [
     "export_checks",
     "forward_mode",
     "linear_sig",
+    "multiply_add_rate",
     "sig",
     "sig_backprop",
+    "sig_cost",
     "sig_hvp",
     "sig_join",
     "sig_join_backprop",
+    "sig_join_cost",
     "sig_join_hvp",
     "sig_join_jvp",
     "sig_jvp",

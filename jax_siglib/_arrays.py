@@ -5,6 +5,7 @@ framework and filled in C++, operands are read where they lie. JAX arrays never 
 for them the operation is a JAX primitive.
 """
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -15,6 +16,7 @@ import numpy as np
 __all__ = [
     "call",
     "check_dtypes",
+    "dtype_name",
     "in_kind_of",
     "is_array",
     "memory",
@@ -26,6 +28,7 @@ __all__ = [
 Framework = Literal["numpy", "torch", "jax"]
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
+_LISTED = f"{', '.join(_DTYPES[:-1])} or {_DTYPES[-1]}"
 _BFLOAT16 = np.dtype(jax.numpy.bfloat16)  # ml_dtypes', which numpy's arrays hold as any other
 _WANTED = "a numpy array, a torch CPU tensor or a JAX array"
 
@@ -79,12 +82,22 @@ def check_dtypes(**arrays: Any) -> None:
     for name, array in arrays.items():
         dtype = _dtype_name(array)
         if dtype not in _DTYPES:
-            listed = f"{', '.join(_DTYPES[:-1])} or {_DTYPES[-1]}"
-            raise TypeError(f"{name} must have dtype {listed}; got {dtype}")
+            raise TypeError(f"{name} must have dtype {_LISTED}; got {dtype}")
         if not first:
             first, wanted = name, dtype
         elif dtype != wanted:
             raise TypeError(f"{name} must have the dtype of {first}, {wanted}; got {dtype}")
+
+
+def dtype_name(name: str, dtype: Any) -> str:
+    """Name of a dtype of any framework, or a name itself, if there are kernels for it."""
+    try:
+        found = np.dtype(dtype).name
+    except TypeError:  # torch's
+        found = str(dtype).removeprefix("torch.")
+    if found not in _DTYPES:
+        raise TypeError(f"{name} must be {_LISTED}; got {dtype!r}")
+    return found
 
 
 def call(
@@ -179,8 +192,12 @@ def _plain_tensor(torch: Any, name: str, tensor: Any) -> Any:
 
 
 def _dtype_name(array: Any) -> str:
+    return _name_of(array.dtype)
+
+
+@functools.lru_cache(maxsize=64)  # numpy takes microseconds to spell a name
+def _name_of(dtype: Any) -> str:
     """Name of a dtype, byte order included; torch's are called as numpy's."""
-    dtype = array.dtype
     if isinstance(dtype, np.dtype) and not dtype.isnative:
         return f"{dtype.name} of foreign byte order ({dtype.str})"
     return str(dtype).removeprefix("torch.")

@@ -189,13 +189,13 @@ def read(time_aug: Any, lead_lag: Any, end_time: Any, basepoint: Any) -> tuple[T
     return Transform(time_aug, lead_lag, end_time if time_aug else 1.0, bool(basepoint)), array
 
 
-def check_path(path: Shape, basepoint: Shape | None) -> None:
+def check_path(path: Shape, basepoint: Shape | None, name: str = "path") -> None:
     """Refuse what is not a path, or a point that is not one for its front."""
-    _checks.rank("path", path, ["T", "d"])
+    _checks.rank(name, path, ["T", "d"])
     if path[-2] == 0 or path[-1] == 0:
         raise ValueError(
-            "path must have shape (..., T, d) with at least one point, T >= 1, and one coordinate,"
-            f" d >= 1; got shape {path}"
+            f"{name} must have shape (..., T, d) with at least one point, T >= 1, and one"
+            f" coordinate, d >= 1; got shape {path}"
         )
     if basepoint not in (None, path[-1:], (*path[:-2], path[-1])):
         whole = f" or {(*path[:-2], path[-1])}" if len(path) > 2 else ""
