@@ -7,7 +7,14 @@
 #include <nanobind/stl/vector.h>
 #include <xla/ffi/api/c_api.h>
 
+#include <atomic>
+#include <chrono>
+#include <cstddef>
 #include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "cpu/calls.h"
 #include "cpu/dispatch.h"
@@ -54,13 +61,35 @@ Array Read(const NdArray& from) {
   return array;
 }
 
+// Python notes a Ctrl-C, but raises KeyboardInterrupt only when asked to, on its main
+// thread; elsewhere the question has no effect.
+class PythonInterrupt : public Interrupt {
+ public:
+  bool Requested() override {
+    if (requested_ || std::this_thread::get_id() != caller_) return requested_;
+    const auto now = std::chrono::steady_clock::now();
+    if (now - asked_ < std::chrono::milliseconds(50)) return false;
+    asked_ = now;
+    nb::gil_scoped_acquire acquire;
+    requested_ = PyErr_CheckSignals() != 0;
+    return requested_;
+  }
+
+ private:
+  const std::thread::id caller_ = std::this_thread::get_id();
+  std::chrono::steady_clock::time_point asked_ = std::chrono::steady_clock::now();
+  std::atomic<bool> requested_{false};
+};
+
 template <class Call>
 void Carry(int64_t n_jobs, Call&& call) {
+  PythonInterrupt interrupt;
   std::string error;
   {
     nb::gil_scoped_release release;
-    error = call(Threads{ProcessThreadPool(), n_jobs});
+    error = call(Threads{ProcessThreadPool(), n_jobs, &interrupt});
   }
+  if (PyErr_Occurred()) throw nb::python_error();
   if (!error.empty()) throw nb::value_error(error.c_str());
 }
 
@@ -127,6 +156,58 @@ void CallSigHvp(const Operand& sig_derivs, const Operand& path, const Operand& t
   Carry(n_jobs, [&](Threads threads) { return SigHvp(g, p, t_p, ct, degree, threads); });
 }
 
+// Bytes of scratch for a call on arrays of these shapes, in the order of calls.h.
+int64_t ScratchBytes(const std::string& operation, const std::string& dtype,
+                     const std::vector<std::vector<int64_t>>& shapes, int64_t dimension,
+                     int64_t degree, bool prepend, int64_t n_jobs) {
+  double nothing = 0;  // not looked at
+  std::vector<Array> a;
+  for (const std::vector<int64_t>& shape : shapes) {
+    Array array;
+    array.dtype = dtype == "float16"    ? Dtype::kFloat16
+                  : dtype == "bfloat16" ? Dtype::kBFloat16
+                  : dtype == "float32"  ? Dtype::kFloat32
+                  : dtype == "float64"  ? Dtype::kFloat64
+                                        : Dtype::kOther;
+    array.data = &nothing;
+    int64_t entries = 1;
+    for (std::size_t i = shape.size(); i-- > 0; entries *= shape[i])
+      array.stride.Append(entries);
+    for (std::size_t i = 0; i < shape.size(); ++i) array.shape.Append(shape[i]);
+    for (int i = 0, j = array.stride.rank() - 1; i < j; ++i, --j)
+      std::swap(array.stride[i], array.stride[j]);
+    a.push_back(array);
+  }
+  const Threads threads{ProcessThreadPool(), n_jobs};
+  const auto is = [&](const char* name, std::size_t arrays) {
+    return operation == name && a.size() == arrays;
+  };
+  std::string error;
+  const int64_t bytes = CountScratch(
+      [&]() -> std::string {
+        if (is("sig", 2)) return Sig(a[0], a[1], degree, threads);
+        if (is("sig_jvp", 3)) return SigJvp(a[0], a[1], a[2], degree, threads);
+        if (is("sig_backprop", 4))
+          return SigBackprop(a[0], a[1], a[2], a[3], degree, threads);
+        if (is("sig_hvp", 4)) return SigHvp(a[0], a[1], a[2], a[3], degree, threads);
+        if (is("sig_join", 3))
+          return SigJoin(a[0], a[1], a[2], dimension, degree, prepend, threads);
+        if (is("sig_join_jvp", 5))
+          return SigJoinJvp(a[0], a[1], a[2], a[3], a[4], dimension, degree, prepend,
+                            threads);
+        if (is("sig_join_backprop", 5))
+          return SigJoinBackprop(a[0], a[1], a[2], a[3], a[4], dimension, degree, prepend,
+                                 threads);
+        if (is("sig_join_hvp", 7))
+          return SigJoinHvp(a[0], a[1], a[2], a[3], a[4], a[5], a[6], dimension, degree,
+                            prepend, threads);
+        return "no operation " + operation + " of so many arrays";
+      },
+      &error);
+  if (!error.empty()) throw nb::value_error(error.c_str());
+  return bytes;
+}
+
 nb::dict Registrations() {
   nb::dict targets;
 #define JAX_SIGLIB_TARGET(name, operation) \
@@ -161,6 +242,7 @@ NB_MODULE(_ext, m) {
     if (!(sum >= 0)) throw std::runtime_error("jax_siglib: multiply_adds went wrong");
     return count;
   });
+  m.def("scratch_bytes", ScratchBytes);
   m.def("max_threads", MaxThreads);
   m.def("ffi_api_version",
         [] { return nb::make_tuple(XLA_FFI_API_MAJOR, XLA_FFI_API_MINOR); });

@@ -9,8 +9,10 @@ checks it.
 from importlib import metadata as _metadata
 
 from jax_siglib import forward_mode
+from jax_siglib._cost import multiply_add_rate, sig_cost, sig_join_cost
 from jax_siglib._export import export_checks
 from jax_siglib._linear_sig import linear_sig
+from jax_siglib._path_transforms import transform_path, transform_path_backprop
 from jax_siglib._sig import sig, sig_backprop, sig_hvp, sig_jvp
 from jax_siglib._sig_join import sig_join, sig_join_backprop, sig_join_hvp, sig_join_jvp
 from jax_siglib._tensor_algebra import sig_length
@@ -25,13 +27,18 @@ __all__ = [
     "export_checks",
     "forward_mode",
     "linear_sig",
+    "multiply_add_rate",
     "sig",
     "sig_backprop",
+    "sig_cost",
     "sig_hvp",
     "sig_join",
     "sig_join_backprop",
+    "sig_join_cost",
     "sig_join_hvp",
     "sig_join_jvp",
     "sig_jvp",
     "sig_length",
+    "transform_path",
+    "transform_path_backprop",
 ]

@@ -46,6 +46,8 @@ def _report() -> None:
     print("\nKernels")
     print(f"  instruction set  {ext.instruction_set()} (usable here: {usable})")
     print(f"  threads          up to {ext.max_threads()}")
+    rate = jax_siglib.multiply_add_rate()
+    print(f"  multiply-adds    at most {rate:.2g} a second on a thread, in float32 (see sig_cost)")
     print(f"  XLA FFI          {'.'.join(map(str, ext.ffi_api_version()))}")
     served = _primitive.served()
     operations = {"sig_join": _sig_join.OPERATION, "sig": _sig.OPERATION}

@@ -5,6 +5,7 @@ framework and filled in C++, operands are read where they lie. JAX arrays never 
 for them the operation is a JAX primitive.
 """
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -12,11 +13,22 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-__all__ = ["call", "check_dtypes", "shapes_of", "take", "zeros_like_batch"]
+__all__ = [
+    "call",
+    "check_dtypes",
+    "dtype_name",
+    "in_kind_of",
+    "is_array",
+    "memory",
+    "shapes_of",
+    "take",
+    "zeros_like_batch",
+]
 
 Framework = Literal["numpy", "torch", "jax"]
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
+_LISTED = f"{', '.join(_DTYPES[:-1])} or {_DTYPES[-1]}"
 _BFLOAT16 = np.dtype(jax.numpy.bfloat16)  # ml_dtypes', which numpy's arrays hold as any other
 _WANTED = "a numpy array, a torch CPU tensor or a JAX array"
 
@@ -70,12 +82,22 @@ def check_dtypes(**arrays: Any) -> None:
     for name, array in arrays.items():
         dtype = _dtype_name(array)
         if dtype not in _DTYPES:
-            listed = f"{', '.join(_DTYPES[:-1])} or {_DTYPES[-1]}"
-            raise TypeError(f"{name} must have dtype {listed}; got {dtype}")
+            raise TypeError(f"{name} must have dtype {_LISTED}; got {dtype}")
         if not first:
             first, wanted = name, dtype
         elif dtype != wanted:
             raise TypeError(f"{name} must have the dtype of {first}, {wanted}; got {dtype}")
+
+
+def dtype_name(name: str, dtype: Any) -> str:
+    """Name of a dtype of any framework, or a name itself, if there are kernels for it."""
+    try:
+        found = np.dtype(dtype).name
+    except TypeError:  # torch's
+        found = str(dtype).removeprefix("torch.")
+    if found not in _DTYPES:
+        raise TypeError(f"{name} must be {_LISTED}; got {dtype!r}")
+    return found
 
 
 def call(
@@ -113,6 +135,33 @@ def shapes_of(arrays: Sequence[Any]) -> list[tuple[int, ...]]:
     return [tuple(x.shape) for x in arrays]
 
 
+def is_array(value: Any) -> bool:
+    """Whether it is an array of a framework known here; ``take`` says whether it will do."""
+    torch = sys.modules.get("torch")
+    return isinstance(value, (np.ndarray, np.generic, jax.Array)) or (
+        torch is not None and isinstance(value, torch.Tensor)
+    )
+
+
+def memory(array: Any) -> np.ndarray:
+    """The numbers of a numpy array or torch tensor where they lie, as a numpy array."""
+    if isinstance(array, np.ndarray):
+        return array
+    if array.dtype is sys.modules["torch"].bfloat16:
+        return _memory_of_bfloat16_tensor(array).view(_BFLOAT16)
+    return array.numpy()  # type: ignore[no-any-return]
+
+
+def in_kind_of(like: Any, array: np.ndarray) -> Any:
+    """A new numpy array as one of the framework of ``like``; the other way of ``memory``."""
+    if isinstance(like, np.ndarray):
+        return array
+    torch = sys.modules["torch"]
+    if array.dtype == _BFLOAT16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
 def zeros_like_batch(like: Any, length: int) -> Any:
     """A zero vector for each member of the batch of ``like``, all in the memory of one."""
     if isinstance(like, np.ndarray):
@@ -143,8 +192,12 @@ def _plain_tensor(torch: Any, name: str, tensor: Any) -> Any:
 
 
 def _dtype_name(array: Any) -> str:
+    return _name_of(array.dtype)
+
+
+@functools.lru_cache(maxsize=64)  # numpy takes microseconds to spell a name
+def _name_of(dtype: Any) -> str:
     """Name of a dtype, byte order included; torch's are called as numpy's."""
-    dtype = array.dtype
     if isinstance(dtype, np.dtype) and not dtype.isnative:
         return f"{dtype.name} of foreign byte order ({dtype.str})"
     return str(dtype).removeprefix("torch.")

@@ -1,5 +1,7 @@
 """Validation of numbers and shapes: each error names the argument, what it must be, what it is."""
 
+import math
+import numbers
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +9,17 @@ from typing import Any
 import jax
 import numpy as np
 
-__all__ = ["MAX_JOBS", "batch_shape", "flag", "integer", "jobs", "last_axis", "rank", "same_shape"]
+__all__ = [
+    "MAX_JOBS",
+    "batch_shape",
+    "flag",
+    "integer",
+    "jobs",
+    "last_axis",
+    "rank",
+    "real",
+    "same_shape",
+]
 
 Shape = tuple[int, ...]
 
@@ -46,6 +58,21 @@ def flag(name: str, value: Any) -> bool:
     if isinstance(value, jax.core.Tracer):
         raise TypeError(f"{name} must be a static Python bool; got a traced value, {value}")
     raise TypeError(f"{name} must be a bool; got {_describe(value)}")
+
+
+def real(name: str, value: Any) -> float:
+    """Return a finite number as a Python float, and -0.0 as 0.0, its equal to every cache."""
+    if isinstance(value, jax.core.Tracer):
+        raise TypeError(f"{name} must be a static Python float; got a traced value, {value}")
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a float; got {_describe(value)}")
+    try:
+        number = float(value) + 0.0
+    except OverflowError:  # of an int
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be a finite number; got {value}")
+    return number
 
 
 def jobs(n_jobs: Any) -> int:

@@ -4,8 +4,10 @@ import functools
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 
 from jax_siglib import _arrays, _checks, _reference
+from jax_siglib import _path_transforms as pt
 from jax_siglib import _tensor_algebra as ta
 from jax_siglib._derivatives import operation
 from jax_siglib._native import ext
@@ -60,7 +62,18 @@ OPERATION = operation(
 )
 
 
-def sig(path: Array, degree: int, *, scalar_term: bool = False, n_jobs: int = 1) -> Array:
+def sig(
+    path: Array,
+    degree: int,
+    *,
+    time_aug: bool = False,
+    lead_lag: bool = False,
+    end_time: float = 1.0,
+    horner: bool = True,
+    scalar_term: bool = False,
+    basepoint: bool | Array = False,
+    n_jobs: int = 1,
+) -> Array:
     r"""Truncated signature of piecewise linear paths.
 
     By Chen's identity the signature of a path is the product of those of its segments,
@@ -73,16 +86,26 @@ def sig(path: Array, degree: int, *, scalar_term: bool = False, n_jobs: int = 1)
             the signature of a path that does not move. float16, bfloat16 (both computed in float32
             and rounded once), float32 or float64; a JAX array, a numpy array or a torch CPU tensor.
         degree: Truncation degree N, at least 0.
+        time_aug: Whether to append time as the last coordinate; this and the other transforms mean
+            the signature of what ``transform_path`` returns, where they are described.
+        lead_lag: Whether to take the lead-lag transform of the path, in 2 d coordinates.
+        end_time: Time of the last point.
+        horner: Of no effect. Calls written for pysiglib choose one of its two algorithms by it;
+            here there is one, by Horner's scheme.
         scalar_term: Whether the result begins with level 0, the constant 1.
+        basepoint: Whether to begin the path at the origin, or the point to begin it at, as an array
+            of shape (d,), or (..., d) with the leading shape of ``path``.
         n_jobs: Threads: 1 is serial, -1 all there are, below -1 all but ``-1 - n_jobs``.
 
     Returns:
-        The signatures, shape (..., L) with L the ``sig_length``; dtype and framework of ``path``.
+        The signatures, shape (..., L) with L the ``sig_length`` for the coordinates that there are
+        after the transforms; dtype and framework of ``path``.
 
     Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If ``path`` has no point, no coordinate or no time axis, a number is out of
-            range, or a torch tensor would need this call recorded by autograd.
+        TypeError: If an argument has the wrong type, or arrays differ in dtype or framework.
+        ValueError: If ``path`` has no point, no coordinate or no time axis, ``basepoint`` does not
+            fit it, a number is out of range, or a torch tensor would need this call recorded by
+            autograd.
 
     Example:
         >>> import numpy as np
@@ -90,29 +113,57 @@ def sig(path: Array, degree: int, *, scalar_term: bool = False, n_jobs: int = 1)
         >>> corner = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
         >>> jax_siglib.sig(corner, 2)
         array([1. , 1. , 0.5, 1. , 0. , 0.5])
+        >>> jax_siglib.sig(corner, 1, time_aug=True, end_time=2.0)
+        array([1., 1., 2.])
     """
-    return _call(path, degree, scalar_term, n_jobs, both_modes=False)
+    transform = pt.read(time_aug, lead_lag, end_time, basepoint)
+    return _call(path, degree, transform, horner, scalar_term, n_jobs, both_modes=False)
 
 
-def sig_in_both_modes(path: Any, degree: Any, scalar_term: Any, n_jobs: Any) -> Any:
-    """``sig`` for ``jax_siglib.forward_mode``."""
-    return _call(path, degree, scalar_term, n_jobs, both_modes=True)
+def sig_in_both_modes(
+    path: Any, degree: Any, transform: Any, horner: Any, scalar_term: Any, n_jobs: Any
+) -> Any:
+    """``sig`` for ``jax_siglib.forward_mode``; ``transform`` is what its arguments were read as."""
+    return _call(path, degree, transform, horner, scalar_term, n_jobs, both_modes=True)
 
 
-def _call(path: Any, degree: Any, scalar_term: Any, n_jobs: Any, both_modes: bool) -> Any:
+def _call(
+    path: Any,
+    degree: Any,
+    transform: tuple[pt.Transform, Any],
+    horner: Any,
+    scalar_term: Any,
+    n_jobs: Any,
+    both_modes: bool,
+) -> Any:
     degree = _checks.integer("degree", degree, at_least=0)
+    _checks.flag("horner", horner)
     scalar_term = _checks.flag("scalar_term", scalar_term)
     n_jobs = _checks.jobs(n_jobs)
-    if isinstance(path, jax.Array):
-        return _jax_sig(path, degree, scalar_term, n_jobs, both_modes)
-    _, arrays = _arrays.take(path=path)
-    (path_shape,) = _arrays.shapes_of(arrays)
-    shape = (*path_shape[:-2], _check_path(path_shape, degree)[scalar_term])
-    return _arrays.call(ext.sig, arrays, (degree, n_jobs), [shape])[0]
+    how, front = transform
+    if front is None and isinstance(path, jax.Array):
+        return _jax_sig(path, None, degree, how, scalar_term, n_jobs, both_modes)
+    framework, (path, front) = _take(path, front)
+    if framework == "jax":
+        return _jax_sig(path, front, degree, how, scalar_term, n_jobs, both_modes)
+    path_shape, front_shape = pt.shapes(path, front)
+    length = _check_path((path_shape, front_shape), degree, how)[scalar_term]
+    moved = _moved(path, front, how)
+    out = _arrays.call(ext.sig, [moved], (degree, n_jobs), [(*path_shape[:-2], length)])[0]
+    return out if how == pt.NONE else _arrays.in_kind_of(path, out)
 
 
 def sig_backprop(
-    path: Array, sig: Array, sig_derivs: Array, degree: int, *, n_jobs: int = 1
+    path: Array,
+    sig: Array,
+    sig_derivs: Array,
+    degree: int,
+    *,
+    time_aug: bool = False,
+    lead_lag: bool = False,
+    end_time: float = 1.0,
+    basepoint: bool | Array = False,
+    n_jobs: int = 1,
 ) -> Array:
     """Derivative of a scalar F of ``sig``'s result with respect to the path.
 
@@ -132,6 +183,11 @@ def sig_backprop(
             dtype and framework of ``path``.
         sig_derivs: Derivative of F with respect to ``sig``, of the same shape.
         degree: Truncation degree N of the signature, at least 0.
+        time_aug: What ``sig`` was given; so are the next three.
+        lead_lag: See there.
+        end_time: See there.
+        basepoint: See there. A signature does not change if all points move alike, so the
+            derivative with respect to the basepoint is minus the sum of the result over the points.
         n_jobs: Threads: 1 is serial, -1 all there are, below -1 all but ``-1 - n_jobs``.
 
     Returns:
@@ -153,17 +209,36 @@ def sig_backprop(
                [ 3.]])
     """
     degree = _checks.integer("degree", degree, at_least=0)
+    how, front = pt.read(time_aug, lead_lag, end_time, basepoint)
     n_jobs = _checks.jobs(n_jobs)
-    framework, arrays = _arrays.take(path=path, sig=sig, sig_derivs=sig_derivs)
+    framework, (path, front, sig, sig_derivs) = _take(path, front, sig=sig, sig_derivs=sig_derivs)
     if framework == "jax":
-        return _jax_sig_backprop(*arrays, degree, n_jobs)
-    path_shape, sig_shape, sig_derivs_shape = _arrays.shapes_of(arrays)
-    _check_backprop_shapes(path_shape, sig_shape, sig_derivs_shape, degree)
-    return _arrays.call(ext.sig_backprop, arrays, (degree, n_jobs), [path_shape])[0]
+        return _jax_sig_backprop(path, front, sig, sig_derivs, degree, how, n_jobs)
+    _check_backprop_shapes(pt.shapes(path, front, sig, sig_derivs), degree, how)
+    moved, static = _moved(path, front, how), (degree, n_jobs)
+    if how == pt.NONE:
+        return _arrays.call(ext.sig_backprop, [path, sig, sig_derivs], static, [moved.shape])[0]
+    prefix, derivs = _arrays.memory(sig), _arrays.memory(sig_derivs)
+    if how.sums(moved.dtype):  # in float32, of which sig is not the signature
+        moved, derivs = moved.astype(np.float32), derivs.astype(np.float32)
+        lower = max(degree - 1, 0)
+        shape = (*moved.shape[:-2], ta.lower_length(moved.shape[-1], degree))
+        prefix = _arrays.call(ext.sig, [moved], (lower, n_jobs), [shape])[0]
+    found = _arrays.call(ext.sig_backprop, [moved, prefix, derivs], static, [moved.shape])[0]
+    return _by_points(found, path, how)
 
 
 def sig_jvp(
-    path: Array, t_path: Array, degree: int, *, scalar_term: bool = False, n_jobs: int = 1
+    path: Array,
+    t_path: Array,
+    degree: int,
+    *,
+    time_aug: bool = False,
+    lead_lag: bool = False,
+    end_time: float = 1.0,
+    scalar_term: bool = False,
+    basepoint: bool | Array = False,
+    n_jobs: int = 1,
 ) -> Array:
     r"""Tangent of ``sig``: how the signature moves when the points of the path move.
 
@@ -175,7 +250,11 @@ def sig_jvp(
         path: The points given to ``sig``, shape (..., T, d).
         t_path: Tangent of ``path``; its shape, dtype and framework.
         degree: Truncation degree N of the signature, at least 0.
-        scalar_term: What ``sig`` was given.
+        time_aug: What ``sig`` was given; so are the next four.
+        lead_lag: See there.
+        end_time: See there.
+        scalar_term: See there.
+        basepoint: See there. It does not move; nor does time.
         n_jobs: Threads: 1 is serial, -1 all there are, below -1 all but ``-1 - n_jobs``.
 
     Returns:
@@ -195,19 +274,31 @@ def sig_jvp(
         array([1., 3.])
     """
     degree = _checks.integer("degree", degree, at_least=0)
+    how, front = pt.read(time_aug, lead_lag, end_time, basepoint)
     scalar_term = _checks.flag("scalar_term", scalar_term)
     n_jobs = _checks.jobs(n_jobs)
-    framework, arrays = _arrays.take(path=path, t_path=t_path)
+    framework, (path, front, t_path) = _take(path, front, t_path=t_path)
     if framework == "jax":
-        return _jax_sig_jvp(*arrays, degree, scalar_term, n_jobs)
-    path_shape, t_path_shape = _arrays.shapes_of(arrays)
-    shape = (*path_shape[:-2], _check_path(path_shape, degree)[scalar_term])
+        return _jax_sig_jvp(path, front, t_path, degree, how, scalar_term, n_jobs)
+    path_shape, front_shape, t_path_shape = pt.shapes(path, front, t_path)
+    length = _check_path((path_shape, front_shape), degree, how)[scalar_term]
     _checks.same_shape("t_path", t_path_shape, path_shape, "path")
-    return _arrays.call(ext.sig_jvp, arrays, (degree, n_jobs), [shape])[0]
+    moved = [_moved(path, front, how), _moved_tangent(t_path, how)]
+    out = _arrays.call(ext.sig_jvp, moved, (degree, n_jobs), [(*path_shape[:-2], length)])[0]
+    return out if how == pt.NONE else _arrays.in_kind_of(path, out)
 
 
 def sig_hvp(
-    path: Array, t_path: Array, sig_derivs: Array, degree: int, *, n_jobs: int = 1
+    path: Array,
+    t_path: Array,
+    sig_derivs: Array,
+    degree: int,
+    *,
+    time_aug: bool = False,
+    lead_lag: bool = False,
+    end_time: float = 1.0,
+    basepoint: bool | Array = False,
+    n_jobs: int = 1,
 ) -> Array:
     """How ``sig_backprop`` moves with the path: a Hessian-vector product.
 
@@ -221,6 +312,10 @@ def sig_hvp(
         sig_derivs: Derivative of a scalar with respect to the signature, shape (..., L), with or
             without the scalar term; leading shape, dtype and framework of ``path``.
         degree: Truncation degree N of the signature, at least 0.
+        time_aug: What ``sig`` was given; so are the next three.
+        lead_lag: See there.
+        end_time: See there.
+        basepoint: See there. It does not move; nor does time.
         n_jobs: Threads: 1 is serial, -1 all there are, below -1 all but ``-1 - n_jobs``.
 
     Returns:
@@ -240,41 +335,75 @@ def sig_hvp(
                [ 1.]])
     """
     degree = _checks.integer("degree", degree, at_least=0)
+    how, front = pt.read(time_aug, lead_lag, end_time, basepoint)
     n_jobs = _checks.jobs(n_jobs)
-    framework, arrays = _arrays.take(path=path, t_path=t_path, sig_derivs=sig_derivs)
+    framework, arrays = _take(path, front, t_path=t_path, sig_derivs=sig_derivs)
+    path, front, t_path, sig_derivs = arrays
     if framework == "jax":
-        return _jax_sig_hvp(*arrays, degree, n_jobs)
-    path_shape, t_path_shape, sig_derivs_shape = _arrays.shapes_of(arrays)
-    _check_hvp_shapes(path_shape, t_path_shape, sig_derivs_shape, degree)
-    path, t_path, sig_derivs = arrays
-    return _arrays.call(ext.sig_hvp, (sig_derivs, path, t_path), (degree, n_jobs), [path_shape])[0]
+        return _jax_sig_hvp(path, front, t_path, sig_derivs, degree, how, n_jobs)
+    _check_hvp_shapes(pt.shapes(path, front, t_path, sig_derivs), degree, how)
+    moved, t_moved, static = _moved(path, front, how), _moved_tangent(t_path, how), (degree, n_jobs)
+    if how == pt.NONE:
+        return _arrays.call(ext.sig_hvp, [sig_derivs, path, t_path], static, [moved.shape])[0]
+    operands = [_arrays.memory(sig_derivs), moved, t_moved]
+    if how.sums(moved.dtype):
+        operands = [x.astype(np.float32) for x in operands]
+    return _by_points(_arrays.call(ext.sig_hvp, operands, static, [moved.shape])[0], path, how)
 
 
-def _check_path(path: Shape, degree: int) -> tuple[int, int]:
+def _take(path: Any, front: Any, **others: Any) -> tuple[str, tuple[Any, ...]]:
+    """``_arrays.take`` of a path, its basepoint if that is an array, and what belongs to them."""
+    if front is None:
+        framework, (path, *more) = _arrays.take(path=path, **others)
+    else:
+        framework, (path, front, *more) = _arrays.take(path=path, basepoint=front, **others)
+    return framework, (path, front, *more)
+
+
+# Between the arrays of a direct call and the kernel; without a transform the arrays themselves,
+# with one numpy's.
+
+
+def _moved(path: Any, front: Any, how: pt.Transform) -> Any:
+    if how == pt.NONE:
+        return path
+    return how.apply(_arrays.memory(path), None if front is None else _arrays.memory(front))
+
+
+def _moved_tangent(t_path: Any, how: pt.Transform) -> Any:
+    return t_path if how == pt.NONE else how.apply_to_tangent(_arrays.memory(t_path))
+
+
+def _by_points(found: Any, path: Any, how: pt.Transform) -> Any:
+    """The derivative by the path, from that by the transformed path."""
+    dtype = _arrays.memory(path).dtype
+    return _arrays.in_kind_of(path, how.adjoint(found).astype(dtype, copy=False))
+
+
+def _check_path(shapes: tuple[Any, ...], degree: int, how: pt.Transform) -> tuple[int, int]:
     """Refuse what is not a path; return the lengths of its signature, as ``layout_lengths``."""
-    _checks.rank("path", path, ["T", "d"])
-    if path[-2] == 0 or path[-1] == 0:
-        raise ValueError(
-            "path must have shape (..., T, d) with at least one point, T >= 1, and one coordinate,"
-            f" d >= 1; got shape {path}"
-        )
-    return ta.layout_lengths(path[-1], degree)
+    pt.check_path(*shapes)
+    return ta.layout_lengths(how.shape(shapes[0])[-1], degree)
 
 
-def _check_backprop_shapes(path: Shape, sig: Shape, sig_derivs: Shape, degree: int) -> None:
-    _check_path(path, degree)
-    _checks.rank("sig", sig, ["L"])
-    ta.check_length("sig", sig[-1], path[-1], degree)
-    _checks.batch_shape("sig", sig[:-1], path[:-2], "path")
+def _check_backprop_shapes(shapes: tuple[Any, ...], degree: int, how: pt.Transform) -> None:
+    path, front, sig, sig_derivs = shapes
+    _check_path((path, front), degree, how)
+    _check_sig("sig", sig, path, degree, how)
     _checks.same_shape("sig_derivs", sig_derivs, sig, "sig")
 
 
-def _check_hvp_shapes(path: Shape, t_path: Shape, sig_derivs: Shape, degree: int) -> None:
-    _check_path(path, degree)
+def _check_hvp_shapes(shapes: tuple[Any, ...], degree: int, how: pt.Transform) -> None:
+    path, front, t_path, sig_derivs = shapes
+    _check_path((path, front), degree, how)
     _checks.same_shape("t_path", t_path, path, "path")
-    _checks.rank("sig_derivs", sig_derivs, ["L"])
-    ta.check_length("sig_derivs", sig_derivs[-1], path[-1], degree)
-    _checks.batch_shape("sig_derivs", sig_derivs[:-1], path[:-2], "path")
+    _check_sig("sig_derivs", sig_derivs, path, degree, how)
+
+
+def _check_sig(name: str, sig: Shape, path: Shape, degree: int, how: pt.Transform) -> None:
+    _checks.rank(name, sig, ["L"])
+    ta.check_length(name, sig[-1], how.shape(path)[-1], degree)
+    _checks.batch_shape(name, sig[:-1], path[:-2], "path")
 
 
 # From here on JAX arrays; see _sig_join.py, whose pattern this is.
@@ -304,37 +433,81 @@ def _sig_bwd(degree: int, scalar_term: bool, n_jobs: int, residual: Any, ct_out:
 _sig.defvjp(_sig_fwd, _sig_bwd)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4), inline=INLINE)
-def _jax_sig(path: Any, degree: int, scalar_term: bool, n_jobs: int, both_modes: bool) -> Any:
-    _arrays.check_dtypes(path=path)
-    _check_path(path.shape, degree)
+@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5, 6), inline=INLINE)
+def _jax_sig(
+    path: Any,
+    front: Any,
+    degree: int,
+    how: pt.Transform,
+    scalar_term: bool,
+    n_jobs: int,
+    both_modes: bool,
+) -> Any:
+    _arrays.check_dtypes(**pt.given(path=path, basepoint=front))
+    _check_path(pt.shapes(path, front), degree, how)
+    moved = how.apply_jax(path, front)
     if both_modes:
-        return OPERATION.forward.bind(path, **_params_of(degree, scalar_term, n_jobs))[0]
-    return _sig(path, degree, scalar_term, n_jobs)
+        out = OPERATION.forward.bind(moved, **_params_of(degree, scalar_term, n_jobs))[0]
+    else:
+        out = _sig(moved, degree, scalar_term, n_jobs)
+    return out.astype(path.dtype)
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4), inline=INLINE)
-def _jax_sig_backprop(path: Any, sig: Any, sig_derivs: Any, degree: int, n_jobs: int) -> Any:
-    _arrays.check_dtypes(path=path, sig=sig, sig_derivs=sig_derivs)
-    _check_backprop_shapes(path.shape, sig.shape, sig_derivs.shape, degree)
-    scalar_term = ta.has_scalar_term(sig.shape[-1], path.shape[-1], degree)
-    params = _params_of(degree, scalar_term, n_jobs)
-    base = path, ta.lower(sig, path.shape[-1], degree)
-    return OPERATION.backprop.bind(*vary(sig_derivs, *base), **params)[0]
+@functools.partial(jax.jit, static_argnums=(4, 5, 6), inline=INLINE)
+def _jax_sig_backprop(
+    path: Any,
+    front: Any,
+    sig: Any,
+    sig_derivs: Any,
+    degree: int,
+    how: pt.Transform,
+    n_jobs: int,
+) -> Any:
+    _arrays.check_dtypes(**pt.given(path=path, basepoint=front, sig=sig, sig_derivs=sig_derivs))
+    _check_backprop_shapes(pt.shapes(path, front, sig, sig_derivs), degree, how)
+    moved = how.apply_jax(path, front)
+    params = _params_of(degree, ta.has_scalar_term(sig.shape[-1], moved.shape[-1], degree), n_jobs)
+    if how.sums(path.dtype):  # in float32, of which sig is not the signature
+        (lower,) = _lower(moved, **params)
+    else:
+        lower = ta.lower(sig, moved.shape[-1], degree)
+    operands = vary(how.widened(sig_derivs), moved, lower)
+    return how.adjoint_jax(OPERATION.backprop.bind(*operands, **params)[0]).astype(path.dtype)
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4), inline=INLINE)
-def _jax_sig_jvp(path: Any, t_path: Any, degree: int, scalar_term: bool, n_jobs: int) -> Any:
-    _arrays.check_dtypes(path=path, t_path=t_path)
-    _check_path(path.shape, degree)
+@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6), inline=INLINE)
+def _jax_sig_jvp(
+    path: Any,
+    front: Any,
+    t_path: Any,
+    degree: int,
+    how: pt.Transform,
+    scalar_term: bool,
+    n_jobs: int,
+) -> Any:
+    _arrays.check_dtypes(**pt.given(path=path, basepoint=front, t_path=t_path))
+    _check_path(pt.shapes(path, front), degree, how)
     _checks.same_shape("t_path", t_path.shape, path.shape, "path")
-    return OPERATION.tangent.bind(*vary(path, t_path), **_params_of(degree, scalar_term, n_jobs))[0]
-
-
-@functools.partial(jax.jit, static_argnums=(3, 4), inline=INLINE)
-def _jax_sig_hvp(path: Any, t_path: Any, sig_derivs: Any, degree: int, n_jobs: int) -> Any:
-    _arrays.check_dtypes(path=path, t_path=t_path, sig_derivs=sig_derivs)
-    _check_hvp_shapes(path.shape, t_path.shape, sig_derivs.shape, degree)
-    scalar_term = ta.has_scalar_term(sig_derivs.shape[-1], path.shape[-1], degree)
+    operands = vary(how.apply_jax(path, front), how.apply_jax_to_tangent(t_path))
     params = _params_of(degree, scalar_term, n_jobs)
-    return OPERATION.hvp.bind(*vary(sig_derivs, path, t_path), **params)[0]
+    return OPERATION.tangent.bind(*operands, **params)[0].astype(path.dtype)
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5, 6), inline=INLINE)
+def _jax_sig_hvp(
+    path: Any,
+    front: Any,
+    t_path: Any,
+    sig_derivs: Any,
+    degree: int,
+    how: pt.Transform,
+    n_jobs: int,
+) -> Any:
+    arrays = pt.given(path=path, basepoint=front, t_path=t_path, sig_derivs=sig_derivs)
+    _arrays.check_dtypes(**arrays)
+    _check_hvp_shapes(pt.shapes(path, front, t_path, sig_derivs), degree, how)
+    moved, t_moved = how.apply_jax(path, front), how.apply_jax_to_tangent(t_path)
+    scalar_term = ta.has_scalar_term(sig_derivs.shape[-1], moved.shape[-1], degree)
+    params = _params_of(degree, scalar_term, n_jobs)
+    operands = vary(how.widened(sig_derivs), moved, t_moved)
+    return how.adjoint_jax(OPERATION.hvp.bind(*operands, **params)[0]).astype(path.dtype)

@@ -20,13 +20,21 @@ __all__ = [
     "lower",
     "lower_length",
     "sig_length",
+    "transformed_dimension",
 ]
 
 _ADDRESSABLE_BYTES = 2**63 - 1
 _BYTES_PER_ENTRY = 8  # of float64, so that a length is fine in every dtype or in none
 
 
-def sig_length(dimension: int, degree: int, *, scalar_term: bool = False) -> int:
+def sig_length(
+    dimension: int,
+    degree: int,
+    *,
+    time_aug: bool = False,
+    lead_lag: bool = False,
+    scalar_term: bool = False,
+) -> int:
     """Number of entries of a truncated signature.
 
     The sum d + d**2 + ... + d**N over the levels, and one more with the scalar term.
@@ -34,6 +42,8 @@ def sig_length(dimension: int, degree: int, *, scalar_term: bool = False) -> int
     Args:
         dimension: Dimension d of the underlying space, at least 1.
         degree: Truncation degree N, at least 0.
+        time_aug: Whether time is to be a coordinate, so that d is one more than ``dimension``.
+        lead_lag: Whether lead and lag are formed first, so that d is twice ``dimension``.
         scalar_term: Whether to count level 0, the constant 1.
 
     Returns:
@@ -50,10 +60,20 @@ def sig_length(dimension: int, degree: int, *, scalar_term: bool = False) -> int
         155
         >>> jax_siglib.sig_length(5, 3, scalar_term=True)
         156
+        >>> jax_siglib.sig_length(2, 3, time_aug=True, lead_lag=True)  # 2 * 2 + 1 coordinates
+        155
     """
     dimension = _checks.integer("dimension", dimension, at_least=1)
     degree = _checks.integer("degree", degree, at_least=0)
+    time_aug = _checks.flag("time_aug", time_aug)
+    lead_lag = _checks.flag("lead_lag", lead_lag)
+    dimension = transformed_dimension(dimension, time_aug, lead_lag)
     return layout_lengths(dimension, degree)[_checks.flag("scalar_term", scalar_term)]
+
+
+def transformed_dimension(dimension: int, time_aug: bool, lead_lag: bool) -> int:
+    """Coordinates that a path has after these transforms."""
+    return (2 * dimension if lead_lag else dimension) + time_aug
 
 
 @functools.lru_cache(maxsize=4096)

@@ -10,8 +10,9 @@ instead of keeping them.
 
 Everything else takes both modes as it is, and stands here only so that one import serves:
 ``sig_join_backprop``, ``sig_join_jvp``, ``sig_join_hvp``, ``sig_backprop``, ``sig_jvp``,
-``sig_hvp``, ``sig_length``. Derivatives of derivatives mix modes without this module:
-``jax.hessian`` is forward over reverse, and works on the ordinary functions.
+``sig_hvp``, ``sig_length``, ``transform_path``, ``transform_path_backprop``. Derivatives of
+derivatives mix modes without this module: ``jax.hessian`` is forward over reverse, and works on the
+ordinary functions.
 
 Example:
     >>> import jax
@@ -26,6 +27,7 @@ Example:
 from typing import Any, TypeVar
 
 from jax_siglib._linear_sig import linear_sig_in_both_modes
+from jax_siglib._path_transforms import read, transform_path, transform_path_backprop
 from jax_siglib._sig import sig_backprop, sig_hvp, sig_in_both_modes, sig_jvp
 from jax_siglib._sig_join import join_in_both_modes, sig_join_backprop, sig_join_hvp, sig_join_jvp
 from jax_siglib._tensor_algebra import sig_length
@@ -41,6 +43,8 @@ __all__ = [
     "sig_join_jvp",
     "sig_jvp",
     "sig_length",
+    "transform_path",
+    "transform_path_backprop",
 ]
 
 Array = TypeVar("Array", bound=Any)
@@ -59,9 +63,21 @@ def sig_join(
     return join_in_both_modes(sig, displacement, dimension, degree, prepend, n_jobs)
 
 
-def sig(path: Array, degree: int, *, scalar_term: bool = False, n_jobs: int = 1) -> Array:
+def sig(
+    path: Array,
+    degree: int,
+    *,
+    time_aug: bool = False,
+    lead_lag: bool = False,
+    end_time: float = 1.0,
+    horner: bool = True,
+    scalar_term: bool = False,
+    basepoint: bool | Array = False,
+    n_jobs: int = 1,
+) -> Array:
     """``jax_siglib.sig``, to be differentiated in forward and in reverse mode."""
-    return sig_in_both_modes(path, degree, scalar_term, n_jobs)
+    transform = read(time_aug, lead_lag, end_time, basepoint)
+    return sig_in_both_modes(path, degree, transform, horner, scalar_term, n_jobs)
 
 
 def linear_sig(

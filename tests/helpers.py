@@ -31,9 +31,39 @@ class Case(NamedTuple):
     prepend: bool = False
     scalar_term: bool = False
     points: int = 4
+    # Of the path, for the operations that know them.
+    time_aug: bool = False
+    lead_lag: bool = False
+    end_time: float = 1.0
+    basepoint: bool = False
 
     def length(self) -> int:
-        return oracle.length(self.d, self.degree, self.scalar_term)
+        return oracle.length(self.dimension(), self.degree, self.scalar_term)
+
+    def dimension(self) -> int:
+        return (2 if self.lead_lag else 1) * self.d + self.time_aug
+
+    def joins(self) -> int:
+        """Steps of the path, transformed."""
+        return (2 if self.lead_lag else 1) * (self.points - 1 + self.basepoint)
+
+    def flags(self) -> dict[str, Any]:
+        """The path's transforms, as the functions take them."""
+        names = ("time_aug", "lead_lag", "end_time", "basepoint")
+        return {name: getattr(self, name) for name in names} if self[5:] != Case(1, 1)[5:] else {}
+
+    def moved(self, path: np.ndarray) -> np.ndarray:
+        """A path (T, d) after its transforms."""
+        front = path[0] * 0 if self.basepoint else None
+        return oracle.transform(path, **{**self.flags(), "basepoint": front})
+
+    def moved_tangent(self, t_path: np.ndarray) -> np.ndarray:
+        return self.moved(t_path) - self.moved(t_path * 0)
+
+    def by_points(self, ct: np.ndarray, path: np.ndarray) -> np.ndarray:
+        """The derivative by the path, from that by the transformed path."""
+        front = path[0] * 0 if self.basepoint else None
+        return oracle.transform_backprop(ct, path, **{**self.flags(), "basepoint": front})
 
 
 class Truth(NamedTuple):
@@ -105,14 +135,14 @@ class Op(NamedTuple):
 
     def draw(self, seed: int, case: Case, dtype: str, batch: tuple[int, ...] = ()) -> list[Any]:
         """Arguments: uniform in [-1, 1], multiples of 1/64 so that float32 holds them exactly."""
-        rng = np.random.default_rng([seed, *map(int, case), *batch])
+        rng = np.random.default_rng([seed, *map(int, case[:5]), *batch])
         arrays = [
             (rng.integers(-64, 65, (*batch, *self.shape(axes, case))) / 64).astype(dtype)
             for axes in self.takes.values()
         ]
         if self.tied:  # its second argument is the signature of its first
             wide = arrays[0].astype(np.float64)
-            of_one = functools.partial(oracle.sig, degree=case.degree, scalar_term=case.scalar_term)
+            of_one = functools.partial(BY_NAME["sig"].oracle, case)
             arrays[1] = over_batch(of_one, [wide], batch)[0].astype(dtype)
         return arrays
 
@@ -245,37 +275,49 @@ OPS = [
         "sig",
         jax_siglib.sig,
         {"path": "Td"},
-        lambda case: {"degree": case.degree, "scalar_term": case.scalar_term},
-        lambda case, path: oracle.sig(path, case.degree, case.scalar_term),
+        lambda case: {
+            "degree": case.degree,
+            "scalar_term": case.scalar_term,
+            **case.flags(),
+        },
+        lambda case, path: oracle.sig(case.moved(path), case.degree, case.scalar_term),
         lambda case, path: _reference.sig(path, degree=case.degree, scalar_term=case.scalar_term),
         ("L",),
-        errors=lambda case: case.points - 1,
+        errors=lambda case: case.joins(),
     ),
     Op(
         "sig_jvp",
         jax_siglib.sig_jvp,
         {"path": "Td", "t_path": "Td"},
-        lambda case: {"degree": case.degree, "scalar_term": case.scalar_term},
-        lambda case, path, t_path: oracle.sig_jvp(path, t_path, case.degree, case.scalar_term),
+        lambda case: {
+            "degree": case.degree,
+            "scalar_term": case.scalar_term,
+            **case.flags(),
+        },
+        lambda case, path, t_path: oracle.sig_jvp(
+            case.moved(path), case.moved_tangent(t_path), case.degree, case.scalar_term
+        ),
         lambda case, path, t_path: _reference.sig_jvp(
             path, t_path, degree=case.degree, scalar_term=case.scalar_term
         ),
         ("L",),
-        errors=lambda case: case.points - 1,
+        errors=lambda case: case.joins(),
     ),
     Op(
         "sig_backprop",
         jax_siglib.sig_backprop,
         {"path": "Td", "sig": "L", "sig_derivs": "L"},
-        lambda case: {"degree": case.degree},
-        lambda case, path, sig, g: oracle.sig_backprop(path, g, case.degree),
+        lambda case: {"degree": case.degree, **case.flags()},
+        lambda case, path, sig, g: case.by_points(
+            oracle.sig_backprop(case.moved(path), g, case.degree), path
+        ),
         lambda case, path, sig, g: _reference.sig_backprop(
             g, path, _lower(sig, case), degree=case.degree, scalar_term=case.scalar_term
         ),
         ("Td",),
         tied=("sig",),
         # As many joins again are undone, and there were as many in the signature given.
-        errors=lambda case: 3 * (case.points - 1),
+        errors=lambda case: 3 * case.joins(),
     ),
     Op(
         "sig_join_hvp",
@@ -291,11 +333,13 @@ OPS = [
         "sig_hvp",
         jax_siglib.sig_hvp,
         {"path": "Td", "t_path": "Td", "sig_derivs": "L"},
-        lambda case: {"degree": case.degree},
-        lambda case, path, t_path, g: oracle.sig_hvp(path, t_path, g, case.degree),
+        lambda case: {"degree": case.degree, **case.flags()},
+        lambda case, path, t_path, g: case.by_points(
+            oracle.sig_hvp(case.moved(path), case.moved_tangent(t_path), g, case.degree), path
+        ),
         _reference_sig_hvp,
         ("Td",),
-        errors=lambda case: 3 * (case.points - 1),
+        errors=lambda case: 3 * case.joins(),
     ),
     Op(
         "linear_sig",
@@ -331,7 +375,7 @@ def check(op: Op, case: Case, found: Any, truth: Truth, dtype: str, label: Any =
         assert ours.shape == exact.shape, (op.name, case, label)
         sections = [slice(None)]
         if axes == "L":
-            sections = oracle.level_slices(case.d, case.degree, case.scalar_term)
+            sections = oracle.level_slices(case.dimension(), case.degree, case.scalar_term)
         for s in sections:
             close(
                 ours[..., s], exact[..., s], tolerance, op.name, case, s, label, scale=scale[..., s]

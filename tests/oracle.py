@@ -193,6 +193,34 @@ def sig_hvp(path, t_path, g, degree):
     return _tangent(sig_backprop(*moved, degree), path)
 
 
+def transform(path, time_aug=False, lead_lag=False, end_time=1, basepoint=None):
+    """The points of the transformed path, one after another."""
+    points = [list(x) for x in path]
+    if basepoint is not None:
+        points.insert(0, list(basepoint))
+    if lead_lag:
+        moved = [points[0] + points[0]]
+        for before, after in zip(points[:-1], points[1:], strict=True):
+            moved += [before + after, after + after]
+        points = moved
+    if time_aug:
+        steps = max(len(points) - 1, 1)
+        end = Fraction(end_time)
+        points = [x + [_number(end * t / steps, path)] for t, x in enumerate(points)]
+    return np.array(points, path.dtype)
+
+
+def transform_backprop(g, path, **how):
+    """Each coordinate of each point gets what the whole moves with it: the map is affine."""
+    zero = path * _number(0, path)
+    still, ct_path = transform(zero, **how), zero.copy()
+    for at in np.ndindex(path.shape):
+        unit = zero.copy()
+        unit[at] = _number(1, path)
+        ct_path[at] = np.sum((transform(unit, **how) - still) * g)
+    return ct_path
+
+
 def linear_sig(v, degree, scalar_term=False):
     out = np.concatenate([p / factorial(m) for m, p in enumerate(_powers(v, degree))])
     return out if scalar_term else out[1:]

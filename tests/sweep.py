@@ -9,7 +9,7 @@ is below 16, and done whole if not.
 import itertools
 
 import numpy as np
-from helpers import BY_NAME, OPS, Case, as_tuple, check
+from helpers import BY_NAME, HALVES, OPS, Case, as_tuple, check
 
 SMALL = {
     1: [1, 2, 3, 4, 5, 12],
@@ -135,6 +135,23 @@ def side_by_side(d: int) -> None:
                 check(op, case, op.bind(case)(*narrow), truth, dtype, "three")
                 found = op.bind(case)(*(_apart(x[which]) for x in narrow))
                 check(op, case, found, many, dtype, "nineteen")
+
+
+def transformed(d: int) -> None:
+    """Paths with a point in front, with lead and lag, with time: every choice, every dtype."""
+    choices = itertools.product((False, True), repeat=3)
+    for index, (time_aug, lead_lag, basepoint) in enumerate(choices):
+        for points in (1, 3):
+            case = Case(d, 3, False, bool(index % 2), points, time_aug, lead_lag, 1.0, basepoint)
+            case = case._replace(end_time=case.joins() / 2)  # all times are halves, in any dtype
+            for op in OPS:
+                if "path" not in op.takes:
+                    continue
+                arrays = op.draw(5, case, "float64", (2,))
+                truth = op.truth(arrays, case, (2,))
+                for dtype in (*HALVES, *DTYPES):
+                    narrow = [x.astype(dtype) for x in arrays]
+                    check(op, case, op.bind(case)(*narrow), truth, dtype, "transformed")
 
 
 def _apart(x: np.ndarray) -> np.ndarray:

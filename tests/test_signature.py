@@ -6,18 +6,31 @@ import jax_siglib
 
 PUBLIC = {
     "export_checks": "",
-    "sig_hvp": "path, t_path, sig_derivs, degree, *, n_jobs=1",
-    "sig_jvp": "path, t_path, degree, *, scalar_term=False, n_jobs=1",
+    "multiply_add_rate": "",
+    "sig_cost": "path_shape, degree, *, dtype='float32', time_aug=False, lead_lag=False,"
+    " scalar_term=False, basepoint=False, n_jobs=1",
+    "sig_join_cost": "batch_shape, dimension, degree, *, dtype='float32', scalar_term=False,"
+    " prepend=False, n_jobs=1",
+    "sig_hvp": "path, t_path, sig_derivs, degree, *, time_aug=False, lead_lag=False, end_time=1.0,"
+    " basepoint=False, n_jobs=1",
+    "sig_jvp": "path, t_path, degree, *, time_aug=False, lead_lag=False, end_time=1.0,"
+    " scalar_term=False, basepoint=False, n_jobs=1",
     "sig_join_jvp": "sig, displacement, t_sig, t_displacement, dimension, degree, *, prepend=False,"
     " n_jobs=1",
     "sig_join_hvp": "d_out, sig, displacement, t_sig, t_displacement, dimension, degree, *,"
     " prepend=False, n_jobs=1",
-    "sig": "path, degree, *, scalar_term=False, n_jobs=1",
-    "sig_backprop": "path, sig, sig_derivs, degree, *, n_jobs=1",
+    "sig": "path, degree, *, time_aug=False, lead_lag=False, end_time=1.0, horner=True,"
+    " scalar_term=False, basepoint=False, n_jobs=1",
+    "sig_backprop": "path, sig, sig_derivs, degree, *, time_aug=False, lead_lag=False,"
+    " end_time=1.0, basepoint=False, n_jobs=1",
     "sig_join": "sig, displacement, dimension, degree, *, prepend=False, n_jobs=1",
     "sig_join_backprop": "d_out, sig, displacement, dimension, degree, *, prepend=False, n_jobs=1",
     "linear_sig": "displacement, dimension, degree, *, scalar_term=False, n_jobs=1",
-    "sig_length": "dimension, degree, *, scalar_term=False",
+    "sig_length": "dimension, degree, *, time_aug=False, lead_lag=False, scalar_term=False",
+    "transform_path": "path, *, time_aug=False, lead_lag=False, end_time=1.0, basepoint=False,"
+    " n_jobs=1",
+    "transform_path_backprop": "derivs, *, time_aug=False, lead_lag=False, end_time=1.0,"
+    " basepoint=False, n_jobs=1",
 }
 
 
@@ -42,7 +55,7 @@ def test_forward_mode():
         both = getattr(jax_siglib.forward_mode, name)
         assert str(inspect.signature(both)) == str(inspect.signature(ordinary))
         assert (both is ordinary) == (name not in ("sig_join", "sig", "linear_sig"))
-    functions = set(PUBLIC) - {"export_checks"}
+    functions = set(PUBLIC) - {"export_checks", "multiply_add_rate", "sig_cost", "sig_join_cost"}
     assert functions == set(jax_siglib.forward_mode.__all__)
 
 

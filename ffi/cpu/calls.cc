@@ -156,6 +156,7 @@ int64_t ScalarTermOfLower(int64_t found, const TensorAlgebra& algebra) {
 
 template <class T>
 void Fill(const Batch& batch, const Operand<T>& operand, int64_t entries, T value) {
+  if (scratch_count != nullptr) return;
   for (int64_t b = 0; b < batch.size(); ++b)
     std::fill_n(batch.At(operand, b), entries, value);
 }
@@ -563,6 +564,14 @@ std::string SigHvp(const Array& ct_out, const Array& path, const Array& t_path,
     RunPath(job, kernels.sig_hvp, kernels.sig_hvp_bundle, threads);
     return "";
   });
+}
+
+int64_t CountScratch(const std::function<std::string()>& call, std::string* error) {
+  ScratchCount count;
+  scratch_count = &count;
+  *error = call();
+  scratch_count = nullptr;
+  return count.most;
 }
 
 }  // namespace jax_siglib

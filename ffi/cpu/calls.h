@@ -5,6 +5,7 @@
 #define JAX_SIGLIB_CPU_CALLS_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "batch.h"
@@ -23,9 +24,18 @@ struct Array {
   Dims stride;
 };
 
+// Whether whoever waits for a call no longer wants it (Ctrl-C). Asked between items of a
+// batch, from any thread; what has been begun is finished.
+class Interrupt {
+ public:
+  virtual ~Interrupt() = default;
+  virtual bool Requested() = 0;
+};
+
 struct Threads {
   Scheduler& scheduler;
   int64_t n_jobs;
+  Interrupt* interrupt = nullptr;  // results are worth nothing if it was requested
 };
 
 // Empty if the call was carried out, else what is wrong with it. They throw only
@@ -62,6 +72,11 @@ std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out
 // The derivative along t_path of sig_backprop, as a function of the path alone.
 std::string SigHvp(const Array& ct_out, const Array& path, const Array& t_path,
                    const Array& ct_path, int64_t degree, Threads threads);
+
+// Bytes of scratch that a call takes at most at once, found by making it without anything
+// being read, written or allocated: `call` is one of the functions above on arrays whose
+// data is not looked at.
+int64_t CountScratch(const std::function<std::string()>& call, std::string* error);
 
 }  // namespace jax_siglib
 

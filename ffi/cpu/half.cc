@@ -100,6 +100,7 @@ class HalfArray {
   }
 
   void Widen(int64_t begin, int64_t elements, float* to, Threads threads) const {
+    if (scratch_count != nullptr) return;
     const HalfConversions& half = ChosenKernels().half;
     const auto widen = is_bfloat16_ ? half.widen_bfloat16 : half.widen_float16;
     ForEachRun(begin, elements, [&](const uint16_t* from, int64_t n) {
@@ -110,6 +111,7 @@ class HalfArray {
   }
 
   void Round(int64_t begin, int64_t elements, const float* from, Threads threads) const {
+    if (scratch_count != nullptr) return;
     const HalfConversions& half = ChosenKernels().half;
     const auto round = is_bfloat16_ ? half.round_bfloat16 : half.round_float16;
     ForEachRun(begin, elements, [&](uint16_t* to, int64_t n) {
@@ -206,7 +208,8 @@ std::string CarryOutInFloats(const Array* const* arrays, int count, int results,
 
   Outcome outcome;
   Run<float>(
-      outer, chunks, chunk * work, total, [&](int64_t first, int64_t last, float* scratch) {
+      outer, chunks, chunk * work, total,
+      [&](int64_t first, int64_t last, float* scratch) {
         const uint16_t* widened[kMaxArrays] = {nullptr};  // what the chunk before left
         Array floats[kMaxArrays];
         for (int64_t c = first; c < last; ++c) {
@@ -231,7 +234,8 @@ std::string CarryOutInFloats(const Array* const* arrays, int count, int results,
           for (int i = count - results; i < count; ++i)
             halves[i].Round(begin, end - begin, scratch + offsets[i], inner);
         }
-      });
+      },
+      /*makes_calls=*/true);
   return outcome.Result();
 }
 
