@@ -1,7 +1,6 @@
 """Where arrays can lie on 8 devices, and what becomes of a call of them.
 
-Tests like any other, but for their devices: test_sharding.py runs this file in a process of its
-own. sig_join stands for all operations, which share all of the code that is tested here.
+sig_join stands for all operations, which share all of the code that is tested here.
 """
 
 import jax
