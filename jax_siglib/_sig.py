@@ -308,6 +308,7 @@ _sig.defvjp(_sig_fwd, _sig_bwd)
 def _jax_sig(path: Any, degree: int, scalar_term: bool, n_jobs: int, both_modes: bool) -> Any:
     _arrays.check_dtypes(path=path)
     _check_path(path.shape, degree)
+    (path,) = vary(path, ranks=(2,))
     if both_modes:
         return OPERATION.forward.bind(path, **_params_of(degree, scalar_term, n_jobs))[0]
     return _sig(path, degree, scalar_term, n_jobs)
@@ -328,7 +329,9 @@ def _jax_sig_jvp(path: Any, t_path: Any, degree: int, scalar_term: bool, n_jobs:
     _arrays.check_dtypes(path=path, t_path=t_path)
     _check_path(path.shape, degree)
     _checks.same_shape("t_path", t_path.shape, path.shape, "path")
-    return OPERATION.tangent.bind(*vary(path, t_path), **_params_of(degree, scalar_term, n_jobs))[0]
+    return OPERATION.tangent.bind(
+        *vary(path, t_path, ranks=(2, 2)), **_params_of(degree, scalar_term, n_jobs)
+    )[0]
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4), inline=INLINE)
