@@ -24,11 +24,22 @@ device has to be summed over devices: that is what all-reduces are for.
 
 
 def write(file: str, measured: dict[str, list[dict[str, Any]]]) -> None:
-    """Write the table; raise if an operation, a case or a number of devices is missing."""
+    """Write the table; raise if an operation, a case or a number of devices is missing.
+
+    The rows of operations that this run has not measured stay as they are.
+    """
+    path = Path(file)
+    before = path.read_text().splitlines(keepends=True) if path.exists() else []
     lines = []
     for op in OPS:
+        if op.name not in measured:
+            kept = [line for line in before if line.startswith(f"| {op.name} |")]
+            assert len(kept) == len(CASES), f"{op.name} was not measured"
+            lines += kept
+            continue
         for case in CASES:
             rows = {row["devices"]: row for row in measured[op.name] if row["case"] == case}
+            assert set(rows) == set(DEVICES), f"{op.name}, {case}: JAX_SIGLIB_EXHAUSTIVE?"
             cells = " | ".join(_cell(rows[count]) for count in DEVICES)
             lines.append(f"| {op.name} | {case} | {cells} |\n")
     head = HEAD.format(
@@ -36,7 +47,7 @@ def write(file: str, measured: dict[str, list[dict[str, Any]]]) -> None:
         devices=" | ".join(f"{n} devices" for n in DEVICES),
         rules="|".join("---" for _ in DEVICES),
     )
-    Path(file).write_text(head + "".join(lines))
+    path.write_text(head + "".join(lines))
 
 
 def _cell(row: dict[str, Any]) -> str:
