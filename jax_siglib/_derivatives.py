@@ -197,7 +197,7 @@ def _caller(primitive: Primitive, kernel: Kernel) -> Callable[..., Any]:
     """The primitive as a function, of symbolic zeros too."""
 
     def call(*operands: Any, **params: Any) -> Any:
-        return primitive.bind(*vary(*_filled(operands, kernel.ranks)), **params)
+        return primitive.bind(*vary(*_filled(operands, kernel.ranks), ranks=kernel.ranks), **params)
 
     return call
 

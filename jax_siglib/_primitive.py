@@ -71,19 +71,28 @@ def in_place() -> dict[str, tuple[tuple[int, int], ...]]:
     return dict(_IN_PLACE)
 
 
-def vary(*operands: Any) -> tuple[Any, ...]:
+def vary(*operands: Any, ranks: Sequence[int] | None = None) -> tuple[Any, ...]:
     """Let all operands vary over the same mesh axes, where ``shard_map`` keeps account of them.
 
     JAX inserts such casts for its own primitives only. A cast is linear, and its transpose is the
     sum over devices that the gradient of a replicated operand needs; so it has to stand before a
     ``custom_vjp``, where JAX still sees it.
+
+    On a mesh with explicit axes, where shardings are part of types, operands are brought to a
+    common one for the same reason: a gradient has to have that of its operand. ``ranks`` are as in
+    ``Kernel``; without them one operand has to have a single axis that is not a leading one.
     """
     axes = [_varying(jax.typeof(x)) for x in operands]
     union = frozenset[Any]().union(*axes)
-    return tuple(
+    alike = tuple(
         _cast_to_varying(x, tuple(union - mine)) if union - mine else x
         for x, mine in zip(operands, axes, strict=True)
     )
+    avals = [jax.typeof(x) for x in alike]
+    if not any(filter(None, aval.sharding.spec) for aval in avals):
+        return alike
+    split = avals[0].ndim - ranks[0] if ranks else min(aval.ndim for aval in avals) - 1
+    return _sharded_alike(alike, avals, split)
 
 
 def sum_to(x: Any, shape: Shape) -> Any:
@@ -230,13 +239,41 @@ def _cast_to_varying(x: Any, axes: tuple[Any, ...]) -> Any:
     return lax.pvary(x, axes)  # type: ignore[attr-defined]  # jax 0.8.0
 
 
+def _sharded_alike(operands: Sequence[Any], avals: Sequence[Any], split: int) -> tuple[Any, ...]:
+    """Operands with leading axes partitioned as the result's will be, and core axes whole."""
+    lead = jnp.broadcast_shapes(*(aval.shape[:split] for aval in avals))
+    common = _leading_partition(avals, lead)
+
+    def placed(x: Any, aval: Any) -> Any:
+        own = [part if aval.shape[i] == lead[i] else None for i, part in enumerate(common)]
+        spec = PartitionSpec(*own, *[None] * (aval.ndim - split))
+        if tuple(spec) == tuple(aval.sharding.spec) or aval.sharding.mesh.empty:
+            return x
+        return jax.sharding.reshard(x, NamedSharding(aval.sharding.mesh, spec))
+
+    return tuple(map(placed, operands, avals))
+
+
+def _leading_partition(avals: Sequence[Any], lead: Shape) -> list[Any]:
+    """For each leading axis the mesh axes of the first operand that is partitioned along it.
+
+    A mesh axis can partition one axis only, so it has to be free still.
+    """
+    parts: list[Any] = [None] * len(lead)
+    taken: set[Any] = set()
+    for aval in avals:
+        for i, size in enumerate(lead):
+            part = aval.sharding.spec[i]
+            names = part if isinstance(part, tuple) else (part,)
+            if aval.shape[i] == size and parts[i] is None and taken.isdisjoint(names):
+                parts[i] = part
+                taken.update(filter(None, names))
+    return parts
+
+
 def _result(avals: Sequence[Any], lead: Shape, core: Shape) -> Any:
     """Type of a result: mesh, varying axes and leading partition are those of the operands."""
     model = max(avals, key=lambda a: (len(_varying(a)), not a.sharding.mesh.empty))
-    spec: list[Any] = [None] * (len(lead) + len(core))
-    for aval in avals:
-        for i, size in enumerate(lead):
-            if aval.shape[i] == size and spec[i] is None:
-                spec[i] = aval.sharding.spec[i]
-    sharding = NamedSharding(model.sharding.mesh, PartitionSpec(*spec))
+    spec = PartitionSpec(*_leading_partition(avals, lead), *[None] * len(core))
+    sharding = NamedSharding(model.sharding.mesh, spec)
     return model.update(shape=(*lead, *core), weak_type=False, sharding=sharding)

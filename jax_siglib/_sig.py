@@ -445,7 +445,7 @@ def _jax_sig(
 ) -> Any:
     _arrays.check_dtypes(**pt.given(path=path, basepoint=front))
     _check_path(pt.shapes(path, front), degree, how)
-    moved = how.apply_jax(path, front)
+    (moved,) = vary(how.apply_jax(path, front), ranks=(2,))
     if both_modes:
         out = OPERATION.forward.bind(moved, **_params_of(degree, scalar_term, n_jobs))[0]
     else:
@@ -488,7 +488,7 @@ def _jax_sig_jvp(
     _arrays.check_dtypes(**pt.given(path=path, basepoint=front, t_path=t_path))
     _check_path(pt.shapes(path, front), degree, how)
     _checks.same_shape("t_path", t_path.shape, path.shape, "path")
-    operands = vary(how.apply_jax(path, front), how.apply_jax_to_tangent(t_path))
+    operands = vary(how.apply_jax(path, front), how.apply_jax_to_tangent(t_path), ranks=(2, 2))
     params = _params_of(degree, scalar_term, n_jobs)
     return OPERATION.tangent.bind(*operands, **params)[0].astype(path.dtype)
 

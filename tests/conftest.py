@@ -1,18 +1,24 @@
 """How every test runs: on the CPU, 64 bits allowed, and no dtype promoted behind anyone's back.
 
-``pytest --matrix FILE`` writes what the run has proven, transformation by operation by dtype.
+``pytest --matrix FILE`` writes what the run has proven, transformation by operation by dtype, and
+``pytest --collectives FILE`` what communication test_sharding.py has found.
 """
 
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Half of the time of these tests was LLVM's; what XLA decides (aliases, copies, collectives) and
-# what the kernels do is not its business.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-# Nor is BLAS's, which the oracle calls for small matrices: on processors that others want too, its
-# threads wait for each other ten times as long as one alone computes.
+# what the kernels do is not its business. The host is 8 devices, of which all tests but those of
+# sharding use the first.
+os.environ["XLA_FLAGS"] = (
+    "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=8 "
+    + os.environ.get("XLA_FLAGS", "")  # the last one counts
+)
+# Nor is it BLAS's, which the oracle calls for small matrices: on processors that others want too,
+# its threads wait for each other ten times as long as one alone computes.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import collectives_table
 import jax
 import matrix
 import pytest
@@ -35,6 +41,7 @@ def torch():
 
 def pytest_addoption(parser):
     parser.addoption("--matrix", metavar="FILE", help="write the table of what was proven to FILE")
+    parser.addoption("--collectives", metavar="FILE", help="write the table of collectives to FILE")
 
 
 @pytest.fixture
@@ -47,15 +54,19 @@ def proven(request):
     return note
 
 
-_proven = set()
+_noted = {"proven": [], "collectives": []}
 
 
 def pytest_runtest_logreport(report):
     if report.when == "call" and report.passed:
-        _proven.update(tuple(cell) for key, cell in report.user_properties if key == "proven")
+        for key, value in report.user_properties:
+            _noted[key].append(tuple(value))
 
 
 def pytest_sessionfinish(session):
-    file = session.config.getoption("--matrix")
-    if file and not hasattr(session.config, "workerinput"):  # one of pytest-xdist's workers
-        matrix.write(file, _proven)
+    if hasattr(session.config, "workerinput"):  # one of pytest-xdist's workers
+        return
+    if file := session.config.getoption("--matrix"):
+        matrix.write(file, set(_noted["proven"]))
+    if file := session.config.getoption("--collectives"):
+        collectives_table.write(file, dict(_noted["collectives"]))

@@ -26,9 +26,10 @@ BEYOND = (
 
 HEAD = """# What was proven: operation x transformation x dtype
 
-Written by `pytest --matrix tests/TRANSFORMATIONS.md`: a cell names the dtypes for which a test of
-that run passed, `all` stands for {all}. Rows are what JAX, or the caller, does to the operation;
-what exactly is computed stands in `tests/transformations.py` and in the tests named below it.
+Written by `JAX_SIGLIB_EXHAUSTIVE=1 pytest --matrix tests/TRANSFORMATIONS.md`: a cell names the
+dtypes for which a test of that run passed, `all` stands for {all}. Rows are what JAX, or the
+caller, does to the operation; what exactly is computed stands in `tests/transformations.py` and in
+the tests named below it.
 """
 
 
@@ -48,6 +49,8 @@ def write(file: str, proven: set[tuple[str, str, str]]) -> None:
             have = [dtype for dtype in DTYPES if (row, name, dtype) in proven]
             text = "all" if len(have) == len(DTYPES) else " ".join(SHORT[dtype] for dtype in have)
             if len(have) < len(DTYPES):
+                if not have and row in TRANSFORMATIONS:
+                    raise AssertionError(f"{row} was not proven for {name}: JAX_SIGLIB_EXHAUSTIVE?")
                 why = _why(row, orders[name])
                 if why not in notes:
                     notes.append(why)

@@ -1,7 +1,6 @@
 """Where arrays can lie on 8 devices, and what becomes of a call of them.
 
-Tests like any other, but for their devices: test_sharding.py runs this file in a process of its
-own. sig_join stands for all operations, which share all of the code that is tested here.
+sig_join stands for all operations, which share all of the code that is tested here.
 """
 
 import jax
@@ -222,6 +221,50 @@ def test_lowering_for_a_mesh_without_devices():
     ]
     text = jax.jit(JOIN).trace(*arrays).lower(lowering_platforms=("cpu",)).as_text()
     assert "CustomSPMDPartitioning" in text
+
+
+def explicitly(arrays, specs, function):
+    """Types of a function's results where shardings are part of them, and the results."""
+    mesh = jax.make_mesh((2, 4), ("a", "b"), axis_types=(AxisType.Explicit,) * 2)
+    with jax.set_mesh(mesh):
+        found = jax.jit(function)(*place(arrays, specs, mesh))
+        return [(jax.typeof(x).sharding.spec, x) for x in jax.tree.leaves(found)]
+
+
+EXPLICIT = {  # the batch, the operands' shardings, that of the result
+    "one axis of the mesh after the other": ((8,), P("a"), P("b"), P("a", None)),
+    "one of them for two axes": ((8, 8), P("a"), P(None, "a"), P("a", None, None)),
+    "crosswise": ((8, 8), P("a", "b"), P("b", "a"), P("a", "b", None)),
+    "core axes": ((8,), P(None, "a"), P("b", "a"), P("b", None)),
+}
+
+
+@pytest.mark.parametrize("name", EXPLICIT)
+def test_explicit_shardings_that_differ(name):
+    """The first operand that is partitioned along an axis decides; gradients go back to theirs."""
+    batch, *specs, of_result = EXPLICIT[name]
+    arrays = draw(batch)
+    ((spec, found),) = explicitly(arrays, specs, JOIN)
+    assert spec == of_result
+    close(found, REFERENCE(*arrays), TOLERANCE)
+    found = explicitly(arrays, specs, gradients(JOIN))
+    expected = gradients(REFERENCE)(*arrays)
+    for (spec, x), wanted, y in zip(found, specs, expected, strict=True):
+        assert spec == P(*wanted, *[None] * (len(batch) + 1 - len(wanted)))
+        close(x, y, TOLERANCE)
+
+
+def test_explicit_sharding_of_points():
+    """No path is cut up along its points: they are gathered, and their gradients sent back."""
+    op, case = BY_NAME["sig"], Case(2, 3, points=4)
+    arrays, specs = [jnp.asarray(op.draw(0, case, "float64", (8,))[0])], [P("a", "b")]
+
+    def gradient(f):
+        return jax.grad(lambda x: jnp.sum(jnp.sin(f(x))))
+
+    ((spec, found),) = explicitly(arrays, specs, gradient(op.bind(case)))
+    assert spec == P("a", "b", None)
+    close(found, gradient(op.bind_reference(case))(*arrays), TOLERANCE)
 
 
 @pytest.mark.parametrize("name", ["sig_join", "sig"])
