@@ -153,6 +153,7 @@ def _cases() -> Iterator[_Case]:
     # Options are dealt out over the sizes, not multiplied with them: all appear, and it is quick.
     options = itertools.cycle(itertools.product((False, True), (False, True), ((), (3,), (2, 2))))
     halves = itertools.cycle(("float16", "bfloat16"))
+    dtypes = itertools.cycle(_TOLERANCES["join"])
     random = np.random.default_rng(_SEED)
     for dimension, degree in _SIZES:
         for dtype in ("float32", "float64", next(halves)):
@@ -161,8 +162,8 @@ def _cases() -> Iterator[_Case]:
                 yield from _join_cases(
                     random, dimension, degree, dtype, prepend, scalar_term, batch
                 )
-            yield from _product_cases(random, dimension, degree, dtype, scalar_term, batch)
             yield from _path_cases(random, dimension, degree, dtype, scalar_term, batch)
+        yield from _product_cases(random, dimension, degree, next(dtypes), scalar_term, batch)
 
 
 def _join_cases(

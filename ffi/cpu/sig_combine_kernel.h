@@ -126,8 +126,10 @@ class CombineKernel {
         T* const to = const_cast<T*>(TailOf(x, i).right);
         const T* const from = right_[x] + a_.offset(i);
         const int64_t size = a_.size(i);
-        for (int64_t c = 0; c < size; ++c) to[c] = from[c];
-        for (int64_t c = 0; c < W; ++c) to[size + c] = to[c];
+        for (int64_t c = 0; c < size; c += W)
+          Simd::Store(to + c, Simd::LoadFirst(from + c, Simd::FirstLanes(size - c)));
+        for (int64_t c = 0; c < W; c += size)  // only now: the above writes past the end
+          for (int64_t l = 0; l < size && c + l < W; ++l) to[size + c + l] = to[l];
       }
   }
 
@@ -187,14 +189,20 @@ class CombineKernel {
   template <int kRows>
   void DoRows(int64_t at, int64_t apart, int64_t row, int splits, int64_t tails,
               bool more) const {
-    constexpr int kVectors = 8 / kRows;
     const int64_t vectors = row / W;
     int64_t v = 0;
-    for (; v + kVectors <= vectors; v += kVectors)
-      DoVectors<kRows, kVectors, false>(at, apart, v, row, splits, tails, more);
-    for (; v < vectors; ++v)
-      DoVectors<kRows, 1, false>(at, apart, v, row, splits, tails, more);
+    DoWhole<kRows, 8 / kRows>(at, apart, v, vectors, row, splits, tails);
     if (v * W < row) DoVectors<kRows, 1, true>(at, apart, v, row, splits, tails, more);
+  }
+
+  // Vectors v, v + 1, ... of each row that are whole, so many at a time and then fewer.
+  template <int kRows, int kVectors>
+  JAX_SIGLIB_INLINE void DoWhole(int64_t at, int64_t apart, int64_t& v, int64_t vectors,
+                                 int64_t row, int splits, int64_t tails) const {
+    for (; v + kVectors <= vectors; v += kVectors)
+      DoVectors<kRows, kVectors, false>(at, apart, v, row, splits, tails, false);
+    if constexpr (kVectors > 1)
+      DoWhole<kRows, kVectors / 2>(at, apart, v, vectors, row, splits, tails);
   }
 
   // Vectors v, v + 1, ... of each row.
