@@ -14,6 +14,8 @@ from jax_siglib._export import export_checks
 from jax_siglib._linear_sig import linear_sig
 from jax_siglib._path_transforms import transform_path, transform_path_backprop
 from jax_siglib._sig import sig, sig_backprop, sig_hvp, sig_jvp
+from jax_siglib._sig_combine import sig_combine, sig_combine_backprop, sig_combine_jvp
+from jax_siglib._sig_inverse import sig_inverse
 from jax_siglib._sig_join import sig_join, sig_join_backprop, sig_join_hvp, sig_join_jvp
 from jax_siglib._tensor_algebra import sig_length
 
@@ -30,8 +32,12 @@ __all__ = [
     "multiply_add_rate",
     "sig",
     "sig_backprop",
+    "sig_combine",
+    "sig_combine_backprop",
+    "sig_combine_jvp",
     "sig_cost",
     "sig_hvp",
+    "sig_inverse",
     "sig_join",
     "sig_join_backprop",
     "sig_join_cost",

@@ -12,10 +12,23 @@ namespace {
 
 template <class T>
 constexpr Kernels<T> MakeKernels() {
-  return {SigJoin<T>,      SigJoinJvp<T>,  SigJoinBackprop<T>, SigJoinHvp<T>,
-          Sig<T>,          SigJvp<T>,      SigBackprop<T>,     SigHvp<T>,
-          Vec<T>::kLanes,  SigBundle<T>,   SigJvpBundle<T>,    SigBackpropBundle<T>,
-          SigHvpBundle<T>, MultiplyAdds<T>};
+  return {SigJoin<T>,
+          SigJoinJvp<T>,
+          SigJoinBackprop<T>,
+          SigJoinHvp<T>,
+          Sig<T>,
+          SigJvp<T>,
+          SigBackprop<T>,
+          SigHvp<T>,
+          Vec<T>::kLanes,
+          SigBundle<T>,
+          SigJvpBundle<T>,
+          SigBackpropBundle<T>,
+          SigHvpBundle<T>,
+          SigCombine<T>,
+          SigCombineBackprop<T>,
+          SigInverse<T>,
+          MultiplyAdds<T>};
 }
 
 #define JAX_SIGLIB_STRING_(x) #x
