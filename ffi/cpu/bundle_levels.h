@@ -1,6 +1,12 @@
 // A level below the top of a bundle of paths, for a block of steps: one word of level k
 // and its d children. The children's entries stay in registers while the steps pass,
 // and the chains leave a vector for each step.
+//
+// What a block adds to an entry is summed up by itself, from zero, and then added to the
+// entry, which is carried from block to block as a sum of two numbers, high and low part.
+// A million small steps, all in the same direction, would else be rounded a million times
+// to the last digit of what has gathered: the errors of a path that is run through and
+// undone again would grow with its length.
 #ifndef JAX_SIGLIB_CPU_BUNDLE_LEVELS_H_
 #define JAX_SIGLIB_CPU_BUNDLE_LEVELS_H_
 
@@ -19,6 +25,7 @@ struct BundleLevel {
   int64_t steps;   // of the block
   const T* v;      // their increments
   const T* inverse;
+  int64_t low;  // from an entry to its low part
 };
 
 template <class T>
@@ -71,6 +78,19 @@ class BundleLevels {
   }
 
  private:
+  // Adds a block's change to an entry, a sum of two numbers (Kahan). An infinite one has
+  // no low part.
+  static JAX_SIGLIB_INLINE void Carry(T* entry, V change, int64_t low, bool fresh) {
+    V sum = change, rest = Simd::Zero();
+    if (!fresh) {
+      const V before = Simd::Load(entry), more = Simd::Add(Simd::Load(entry + low), change);
+      sum = Simd::Add(before, more);
+      rest = Simd::ZeroNaNs(Simd::Sub(more, Simd::Sub(sum, before)));
+    }
+    Simd::Store(entry, sum);
+    Simd::Store(entry + low, rest);
+  }
+
   // kChains: level.chains where that is known, else 0.
   template <bool kUndo, int C, int kChains>
   static JAX_SIGLIB_STEP void ExpandStrip(T* s, Chains<T> b, Chains<T> next, int64_t from,
@@ -79,9 +99,11 @@ class BundleLevels {
     const int64_t chains = kChains > 0 ? kChains : level.chains;
     const T* const inverse = level.inverse;
     const T* const v = level.v + from * W;
-    V value[C];
+    V before[C], change[C], value[C];
     Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-      value[c.value] = fresh ? Simd::Zero() : Simd::Load(s + c.value * W);
+      before[c.value] = fresh ? Simd::Zero() : Simd::Load(s + c.value * W);
+      change[c.value] = Simd::Zero();
+      value[c.value] = before[c.value];
     });
     const V sign = Simd::Set1(kUndo ? T(-1) : T(1));
     for (int64_t i = 0; i < steps; ++i) {
@@ -94,7 +116,8 @@ class BundleLevels {
         V word = Simd::Load(b.data + t * W);
         if (kUndo) word = Simd::Mul(word, sign);
         Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          value[c.value] = Simd::MulAdd(word, entry[c.value], value[c.value]);
+          change[c.value] = Simd::MulAdd(word, entry[c.value], change[c.value]);
+          value[c.value] = Simd::Add(before[c.value], change[c.value]);
         });
       };
       // out_k = S_k + B (x) v, and B is made of lower levels: so S_k = out_k - B (x) v.
@@ -110,8 +133,9 @@ class BundleLevels {
       }
       if (!kUndo) join();
     }
-    Unroll<0, C>([&](auto c)
-                     JAX_SIGLIB_LAMBDA { Simd::Store(s + c.value * W, value[c.value]); });
+    Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+      Carry(s + c.value * W, change[c.value], level.low, fresh);
+    });
   }
 
   template <int C>
@@ -122,41 +146,49 @@ class BundleLevels {
     const int64_t d = level.dimension, chains = level.chains;
     const T* const inverse = level.inverse;
     const T* const v = level.v + from * W;
-    V value[C], t_value[C];
+    V before[C], t_before[C], change[C], t_change[C];
     Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-      value[c.value] = fresh ? Simd::Zero() : Simd::Load(s + c.value * W);
-      t_value[c.value] = fresh ? Simd::Zero() : Simd::Load(t_s + c.value * W);
+      before[c.value] = fresh ? Simd::Zero() : Simd::Load(s + c.value * W);
+      t_before[c.value] = fresh ? Simd::Zero() : Simd::Load(t_s + c.value * W);
+      change[c.value] = Simd::Zero();
+      t_change[c.value] = Simd::Zero();
     });
     for (int64_t t = 0; t < level.steps; ++t) {
-      // f(c, child + word (x) v, its tangent), given a chain of the word.
-      auto join = [&](V word, V t_word, auto&& f) JAX_SIGLIB_LAMBDA {
+      // f(c, x + word (x) v, its tangent), given a chain of the word.
+      auto join = [&](V word, V t_word, const V(&x)[C], const V(&t_x)[C],
+                      auto&& f) JAX_SIGLIB_LAMBDA {
         Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
           const V entry = Simd::Load(v + (t * d + c.value) * W);
           const V t_entry = Simd::Load(t_v + (t * d + c.value) * W);
-          f(c, Simd::MulAdd(word, entry, value[c.value]),
-            Simd::MulAdd(word, t_entry, Simd::MulAdd(t_word, entry, t_value[c.value])));
+          f(c, Simd::MulAdd(word, entry, x[c.value]),
+            Simd::MulAdd(word, t_entry, Simd::MulAdd(t_word, entry, t_x[c.value])));
         });
       };
+      V value[C], t_value[C];
+      Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+        value[c.value] = Simd::Add(before[c.value], change[c.value]);
+        t_value[c.value] = Simd::Add(t_before[c.value], t_change[c.value]);
+      });
       for (int64_t n = 1; n < chains; ++n) {
         const V scale = Simd::Set1(inverse[n]);
         T* const to = next.data + (n - 1) * next.stride + t * W;
         T* const t_to = t_next.data + (n - 1) * t_next.stride + t * W;
         join(Simd::Mul(Simd::Load(b.data + n * b.stride + t * W), scale),
-             Simd::Mul(Simd::Load(t_b.data + n * t_b.stride + t * W), scale),
-             [&](auto c, V chain, V t_chain) JAX_SIGLIB_LAMBDA {
+             Simd::Mul(Simd::Load(t_b.data + n * t_b.stride + t * W), scale), value,
+             t_value, [&](auto c, V chain, V t_chain) JAX_SIGLIB_LAMBDA {
                Simd::Store(to + c.value * kRow, chain);
                Simd::Store(t_to + c.value * kRow, t_chain);
              });
       }
-      join(Simd::Load(b.data + t * W), Simd::Load(t_b.data + t * W),
+      join(Simd::Load(b.data + t * W), Simd::Load(t_b.data + t * W), change, t_change,
            [&](auto c, V out, V t_out) JAX_SIGLIB_LAMBDA {
-             value[c.value] = out;
-             t_value[c.value] = t_out;
+             change[c.value] = out;
+             t_change[c.value] = t_out;
            });
     }
     Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-      Simd::Store(s + c.value * W, value[c.value]);
-      Simd::Store(t_s + c.value * W, t_value[c.value]);
+      Carry(s + c.value * W, change[c.value], level.low, fresh);
+      Carry(t_s + c.value * W, t_change[c.value], level.low, fresh);
     });
   }
 
@@ -166,9 +198,11 @@ class BundleLevels {
                                             const BundleLevel<T>& level) {
     const int64_t d = level.dimension, chains = level.chains;
     const T* const inverse = level.inverse;
-    V total[C];
-    Unroll<0, C>([&](auto c)
-                     JAX_SIGLIB_LAMBDA { total[c.value] = Simd::Load(ct + c.value * W); });
+    V behind[C], change[C];
+    Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+      behind[c.value] = Simd::Load(ct + c.value * W);
+      change[c.value] = Simd::Zero();
+    });
     for (int64_t t = level.steps - 1; t >= 0; --t) {
       const T* const v = level.v + (t * d + from) * W;
       T* const sums = w + (t * d + from) * W;
@@ -179,8 +213,9 @@ class BundleLevels {
       const V word = Simd::Load(rise);
       V product = kFirst ? Simd::Zero() : Simd::Load(fall);
       Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-        product = Simd::MulAdd(total[c.value], Simd::Load(v + c.value * W), product);
-        sum[c.value] = Simd::MulAdd(word, total[c.value], Simd::Load(sums + c.value * W));
+        const V total = Simd::Add(behind[c.value], change[c.value]);
+        product = Simd::MulAdd(total, Simd::Load(v + c.value * W), product);
+        sum[c.value] = Simd::MulAdd(word, total, Simd::Load(sums + c.value * W));
       });
       Simd::Store(fall, product);
       for (int64_t n = 1; n < chains; ++n) {
@@ -190,7 +225,7 @@ class BundleLevels {
         V all = Simd::Zero();
         Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
           const V child = Simd::Load(x + c.value * kRow);
-          total[c.value] = Simd::Add(total[c.value], child);
+          change[c.value] = Simd::Add(change[c.value], child);
           all = c.value == 0 ? Simd::Mul(child, Simd::Load(v))
                              : Simd::MulAdd(child, Simd::Load(v + c.value * W), all);
           sum[c.value] = Simd::MulAdd(above, child, sum[c.value]);
@@ -202,8 +237,9 @@ class BundleLevels {
       Unroll<0, C>(
           [&](auto c) JAX_SIGLIB_LAMBDA { Simd::Store(sums + c.value * W, sum[c.value]); });
     }
-    Unroll<0, C>([&](auto c)
-                     JAX_SIGLIB_LAMBDA { Simd::Store(ct + c.value * W, total[c.value]); });
+    Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+      Carry(ct + c.value * W, change[c.value], level.low, false);
+    });
   }
 };
 

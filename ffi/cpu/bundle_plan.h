@@ -4,6 +4,9 @@
 // steps of such a block, with its entry in a register. This is where the scratch of a
 // bundle lies; sig_bundle.h says what happens there.
 //
+// From block to block the levels below N are kept to twice the digits of their type, as a
+// sum of two numbers: so errors do not grow with the number of steps.
+//
 // All sizes are in vectors. Neither the number of threads nor that of the other paths
 // in the bundle enters, so neither changes any bit of a result.
 #ifndef JAX_SIGLIB_CPU_BUNDLE_PLAN_H_
@@ -37,8 +40,9 @@ class BundlePlan {
       at += (degree - k) * words(k) * kSteps;
     }
     chains_[degree] = at;
-    lower_ = algebra.length();
-    ones_ = lower_ + algebra.offset(degree);
+    full_ = -low();
+    lower_ = full_ + algebra.length() - low();
+    ones_ = lower_ - low();
     v_ = ones_ + kSteps;
     w_ = v_ + kSteps * d;
     up_ = w_ + kSteps * d;
@@ -73,9 +77,11 @@ class BundlePlan {
     return k == 0 ? 1 : std::min(algebra_.size(k), slice_ * algebra_.dimension());
   }
 
-  // A signature or cotangent, all levels; and one without the top level.
-  int64_t full() const { return 0; }
+  // A signature or cotangent, all levels; and one without the top level. In front of
+  // either are the low parts of the levels below the top, this far from the high ones.
+  int64_t full() const { return full_; }
   int64_t lower() const { return lower_; }
+  int64_t low() const { return -algebra_.offset(algebra_.degree()); }
   int64_t ones() const { return ones_; }
   // The increments of a block of steps, and their tangents or cotangents.
   int64_t v() const { return v_; }
@@ -113,7 +119,7 @@ class BundlePlan {
   const TensorAlgebra& algebra_;
   int64_t slice_;
   std::vector<int64_t> chains_;
-  int64_t lower_, ones_, v_, w_, up_, down_, part_, total_;
+  int64_t full_, lower_, ones_, v_, w_, up_, down_, part_, total_;
 };
 
 }  // namespace jax_siglib

@@ -83,8 +83,8 @@ class BundleWalk {
     return sig + (algebra_.offset(k) + first) * W;
   }
   BundleLevel<T> LevelAt(int64_t k) const {
-    return {algebra_.dimension(), algebra_.degree() - k, steps_, Vectors(at_.v()),
-            plan_.inverse()};
+    return {algebra_.dimension(), algebra_.degree() - k, steps_,
+            Vectors(at_.v()),     plan_.inverse(),       at_.low() * W};
   }
   // Chains from word number i of the slice on.
   static Chains<T> From(Chains<T> chains, int64_t i) {
@@ -255,6 +255,7 @@ template <class T>
 void SigBundleAdjoint(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
   const TensorAlgebra& algebra = job.plan.algebra();
   const int64_t d = algebra.dimension(), steps = job.points - 1;
+  const int64_t lower = algebra.offset(algebra.degree());
   const int64_t blocks = BundlePlan::Blocks(steps);
   const BundlePlan at(algebra);
   BundleWalk<T> walk(job.plan, at, scratch);
@@ -272,8 +273,10 @@ void SigBundleAdjoint(const SigJob<T>& job, int64_t begin, int64_t end, T* scrat
     bundle.Find(job.sig, sig_in);
     bundle.Find(job.ct_out, ct_out);
     bundle.Find(job.ct_path, ct_path);
-    ReadLanes(sig_in, algebra.offset(algebra.degree()), sig);
+    ReadLanes(sig_in, lower, sig);
     ReadLanes(ct_out, algebra.length(), ct_sig);
+    std::fill_n(sig + at.low() * W, lower * W, T(0));
+    std::fill_n(ct_sig + at.low() * W, lower * W, T(0));
     std::fill_n(carry, d * W, T(0));
     for (int64_t block = blocks - 1; block >= 0; --block) {
       const int64_t t = steps * block / blocks, count = steps * (block + 1) / blocks - t;
