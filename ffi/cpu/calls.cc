@@ -179,10 +179,14 @@ void RunJoin(SigJoinJob<T>& job, typename Kernels<T>::Join kernel, Threads threa
   run(JoinPhase::kTail, n, head);
 }
 
+// Of float paths with more points than this, a step after the other would lose too many
+// digits: it takes twice as long in double.
+constexpr int64_t kLongPath = 4096;
+
 // Paths of a batch side by side, if there is a kernel for that, and there are enough of
 // them, and enough of each.
 template <class T>
-void RunPath(const SigJob<T>& job, typename Kernels<T>::Path kernel,
+void RunPath(SigJob<T>& job, typename Kernels<T>::Path kernel,
              typename Kernels<T>::Path bundle_kernel, Threads threads) {
   const TensorAlgebra& algebra = job.plan.algebra();
   const int64_t points = std::min<int64_t>(job.points, 1 << 20);
@@ -196,7 +200,14 @@ void RunPath(const SigJob<T>& job, typename Kernels<T>::Path kernel,
            });
     return;
   }
-  Run<T>(threads, n, algebra.length() * points, job.plan.path_scratch(job.order),
+  int64_t scratch_entries = job.plan.path_scratch(job.order);
+  if constexpr (std::is_same_v<T, float>) {
+    if (job.points > kLongPath) {
+      job.in_double = &PlanFor<double>(algebra.dimension(), algebra.degree(), false, false);
+      scratch_entries = 2 * job.in_double->path_scratch(job.order, true);
+    }
+  }
+  Run<T>(threads, n, algebra.length() * points, scratch_entries,
          [&](int64_t begin, int64_t end, T* scratch) { kernel(job, begin, end, scratch); });
 }
 

@@ -42,6 +42,9 @@ struct SigJob {
   const Batch& batch;
   bool scalar_term;
   int64_t points;
+  // If not null, single paths of floats are reckoned with in double, and the scratch is as
+  // large as this plan says. Bundles keep the digits of long paths in another way.
+  const JoinPlan<double>* in_double = nullptr;
   int64_t order = 1;                             // as in SigJoinJob
   int64_t point_stride = 0, t_point_stride = 0;  // entries between points of a path
   Operand<const T> path, t_path, sig, ct_out;
