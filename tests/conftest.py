@@ -9,6 +9,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Half of the time of these tests was LLVM's; what XLA decides (aliases, copies, collectives) and
 # what the kernels do is not its business.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Nor is BLAS's, which the oracle calls for small matrices: on processors that others want too, its
+# threads wait for each other ten times as long as one alone computes.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import matrix

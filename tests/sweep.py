@@ -55,6 +55,7 @@ LONG_SUMS = {
     **{16: 3, 17: 3, 20: 3, 33: 3},
 }
 JOINS = [BY_NAME[name] for name in ("sig_join", "sig_join_jvp", "sig_join_backprop")]
+SIDE_BY_SIDE = [BY_NAME[name] for name in ("sig", "sig_jvp", "sig_backprop", "sig_hvp")]
 DTYPES = ("float32", "float64")
 
 
@@ -122,7 +123,7 @@ def side_by_side(d: int) -> None:
         if d > 40 and degree > 1:  # level 2 of 300 letters is read by large()
             continue
         case = Case(d, degree, False, bool(index % 2), points)
-        for op in OPS[3:6]:
+        for op in SIDE_BY_SIDE:
             arrays = op.draw(4, case, "float64", (3,))
             arrays = [x / 8 if x.shape[-2:] == (points, d) else x for x in arrays]
             if op.name == "sig_backprop":

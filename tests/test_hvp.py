@@ -278,6 +278,24 @@ def test_longer_paths(d, degree):
         check_path(found, exact, scale, dtype, points, d, degree)
 
 
+@pytest.mark.parametrize("d, degree", [(1, 5), (2, 2), (3, 4), (7, 3)])
+@pytest.mark.parametrize("points", sweep.POINTS)
+def test_paths_side_by_side(d, degree, points):
+    """Full bundles and one with a few paths, an operand that is the same for all of them."""
+    path, t_path = (x / 8 for x in draw(19, (11, points, d), (11, points, d)))
+    operands = [draw(20, (11, oracle.length(d, degree)))[0], path, t_path]
+    still = points % 3
+    operands[still][1:] = operands[still][:1]
+    exact, scale = path_truth(*operands, degree, (11,))
+    operands[still] = operands[still][:1]
+    for dtype in DTYPES:
+        narrow = [x.astype(dtype) for x in operands]
+        found = sig_hvp(*narrow, degree)
+        check_path(found, exact, scale, dtype, points, d, degree)
+        narrow[0][:, :d] = np.nan  # level 1, on which no second derivative depends
+        np.testing.assert_array_equal(sig_hvp(*narrow, degree, n_jobs=2), found)
+
+
 def test_paths_are_symmetric_and_keep_nan():
     path, a, b = draw(10, (4, 6, 3), (4, 6, 3), (4, 6, 3))
     g = draw(11, (4, oracle.length(3, 4)))[0]

@@ -28,7 +28,7 @@ def test_side_by_side(d):
     sweep.side_by_side(d)
 
 
-@pytest.mark.parametrize("name", ["sig", "sig_jvp", "sig_backprop"])
+@pytest.mark.parametrize("name", [op.name for op in sweep.SIDE_BY_SIDE])
 @pytest.mark.parametrize("dtype", sweep.DTYPES)
 def test_paths_side_by_side_do_not_meet(name, dtype):
     """Neither a neighbour's numbers nor its place in the batch changes any bit of a result."""

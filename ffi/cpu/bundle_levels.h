@@ -50,34 +50,25 @@ class BundleLevels {
     });
   }
 
-  // The same forward for tangents: those of s in t_s, of the chains in t_b and t_next,
-  // of the increments in t_v.
-  static void ExpandTangent(T* s, T* t_s, Chains<T> b, Chains<T> t_b, Chains<T> next,
-                            Chains<T> t_next, const T* t_v, const BundleLevel<T>& level,
-                            bool fresh) {
-    ForStrips<4>(level.dimension, [&](auto columns, int64_t from) JAX_SIGLIB_LAMBDA {
-      const Chains<T> to{next.data + from * kRow, next.stride};
-      const Chains<T> t_to{t_next.data + from * kRow, t_next.stride};
-      ExpandTangentStrip<columns.value>(s + from * W, t_s + from * W, b, t_b, to, t_to,
-                                        t_v + from * W, from, level, fresh);
-    });
-  }
-
   // The adjoint. ct: the children's cotangents, from behind the block to before it; y:
   // their chains, y_word: those of the word; w collects for the increments.
   static void Contract(T* ct, Chains<T> y, Chains<T> b, Chains<T> y_word, T* w,
                        const BundleLevel<T>& level) {
-    ForStrips<4>(level.dimension, [&](auto columns, int64_t from) JAX_SIGLIB_LAMBDA {
-      constexpr int C = decltype(columns)::value;
-      const Chains<T> of{y.data + from * kRow, y.stride};
-      if (from == 0)
-        ContractStrip<C, true>(ct + from * W, of, b, y_word, w, from, level);
-      else
-        ContractStrip<C, false>(ct + from * W, of, b, y_word, w, from, level);
-    });
+    ContractStrips<true, false>(ct, y, b, y_word, nullptr, y_word, w, level);
   }
 
- private:
+  // The same, and the word's products with t_v in the chains t_word.
+  static void ContractTwice(T* ct, Chains<T> y, Chains<T> b, Chains<T> y_word, const T* t_v,
+                            Chains<T> t_word, T* w, const BundleLevel<T>& level) {
+    ContractStrips<true, true>(ct, y, b, y_word, t_v, t_word, w, level);
+  }
+
+  // The same as Contract, added to what is in y_word.
+  static void ContractMore(T* ct, Chains<T> y, Chains<T> b, Chains<T> y_word, T* w,
+                           const BundleLevel<T>& level) {
+    ContractStrips<false, false>(ct, y, b, y_word, nullptr, y_word, w, level);
+  }
+
   // Adds a block's change to an entry, a sum of two numbers (Kahan). An infinite one has
   // no low part.
   static JAX_SIGLIB_INLINE void Carry(T* entry, V change, int64_t low, bool fresh) {
@@ -85,12 +76,14 @@ class BundleLevels {
     if (!fresh) {
       const V before = Simd::Load(entry), more = Simd::Add(Simd::Load(entry + low), change);
       sum = Simd::Add(before, more);
-      rest = Simd::ZeroNaNs(Simd::Sub(more, Simd::Sub(sum, before)));
+      rest = more - (sum - before);
+      rest = rest == rest ? rest : Simd::Zero();
     }
     Simd::Store(entry, sum);
     Simd::Store(entry + low, rest);
   }
 
+ private:
   // kChains: level.chains where that is known, else 0.
   template <bool kUndo, int C, int kChains>
   static JAX_SIGLIB_STEP void ExpandStrip(T* s, Chains<T> b, Chains<T> next, int64_t from,
@@ -138,63 +131,27 @@ class BundleLevels {
     });
   }
 
-  template <int C>
-  static JAX_SIGLIB_STEP void ExpandTangentStrip(T* s, T* t_s, Chains<T> b, Chains<T> t_b,
-                                                 Chains<T> next, Chains<T> t_next,
-                                                 const T* t_v, int64_t from,
-                                                 const BundleLevel<T>& level, bool fresh) {
-    const int64_t d = level.dimension, chains = level.chains;
-    const T* const inverse = level.inverse;
-    const T* const v = level.v + from * W;
-    V before[C], t_before[C], change[C], t_change[C];
-    Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-      before[c.value] = fresh ? Simd::Zero() : Simd::Load(s + c.value * W);
-      t_before[c.value] = fresh ? Simd::Zero() : Simd::Load(t_s + c.value * W);
-      change[c.value] = Simd::Zero();
-      t_change[c.value] = Simd::Zero();
-    });
-    for (int64_t t = 0; t < level.steps; ++t) {
-      // f(c, x + word (x) v, its tangent), given a chain of the word.
-      auto join = [&](V word, V t_word, const V(&x)[C], const V(&t_x)[C],
-                      auto&& f) JAX_SIGLIB_LAMBDA {
-        Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          const V entry = Simd::Load(v + (t * d + c.value) * W);
-          const V t_entry = Simd::Load(t_v + (t * d + c.value) * W);
-          f(c, Simd::MulAdd(word, entry, x[c.value]),
-            Simd::MulAdd(word, t_entry, Simd::MulAdd(t_word, entry, t_x[c.value])));
-        });
-      };
-      V value[C], t_value[C];
-      Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-        value[c.value] = Simd::Add(before[c.value], change[c.value]);
-        t_value[c.value] = Simd::Add(t_before[c.value], t_change[c.value]);
-      });
-      for (int64_t n = 1; n < chains; ++n) {
-        const V scale = Simd::Set1(inverse[n]);
-        T* const to = next.data + (n - 1) * next.stride + t * W;
-        T* const t_to = t_next.data + (n - 1) * t_next.stride + t * W;
-        join(Simd::Mul(Simd::Load(b.data + n * b.stride + t * W), scale),
-             Simd::Mul(Simd::Load(t_b.data + n * t_b.stride + t * W), scale), value,
-             t_value, [&](auto c, V chain, V t_chain) JAX_SIGLIB_LAMBDA {
-               Simd::Store(to + c.value * kRow, chain);
-               Simd::Store(t_to + c.value * kRow, t_chain);
-             });
-      }
-      join(Simd::Load(b.data + t * W), Simd::Load(t_b.data + t * W), change, t_change,
-           [&](auto c, V out, V t_out) JAX_SIGLIB_LAMBDA {
-             change[c.value] = out;
-             t_change[c.value] = t_out;
-           });
-    }
-    Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-      Carry(s + c.value * W, change[c.value], level.low, fresh);
-      Carry(t_s + c.value * W, t_change[c.value], level.low, fresh);
+  template <bool kFirst, bool kTwice>
+  static JAX_SIGLIB_INLINE void ContractStrips(T* ct, Chains<T> y, Chains<T> b,
+                                               Chains<T> y_word, const T* t_v,
+                                               Chains<T> t_word, T* w,
+                                               const BundleLevel<T>& level) {
+    ForStrips<4>(level.dimension, [&](auto columns, int64_t from) JAX_SIGLIB_LAMBDA {
+      constexpr int C = decltype(columns)::value;
+      const Chains<T> of{y.data + from * kRow, y.stride};
+      if (kFirst && from == 0)
+        ContractStrip<C, true, kTwice>(ct + from * W, of, b, y_word, t_v, t_word, w, from,
+                                       level);
+      else
+        ContractStrip<C, false, kTwice>(ct + from * W, of, b, y_word, t_v, t_word, w, from,
+                                        level);
     });
   }
 
-  template <int C, bool kFirst>
+  template <int C, bool kFirst, bool kTwice>
   static JAX_SIGLIB_STEP void ContractStrip(T* ct, Chains<T> y, Chains<T> b,
-                                            Chains<T> y_word, T* w, int64_t from,
+                                            Chains<T> y_word, const T* t_v,
+                                            Chains<T> t_word, T* w, int64_t from,
                                             const BundleLevel<T>& level) {
     const int64_t d = level.dimension, chains = level.chains;
     const T* const inverse = level.inverse;
@@ -204,35 +161,49 @@ class BundleLevels {
       change[c.value] = Simd::Zero();
     });
     for (int64_t t = level.steps - 1; t >= 0; --t) {
-      const T* const v = level.v + (t * d + from) * W;
-      T* const sums = w + (t * d + from) * W;
+      const int64_t at = (t * d + from) * W;
+      const T* const v = level.v + at;
+      T* const sums = w + at;
       T* const fall = y_word.data + t * W;
+      T* const t_fall = t_word.data + t * W;
       const T* const rise = b.data + t * W;
       V sum[C];
       // Chain 0 begins here, with the level's own cotangent.
       const V word = Simd::Load(rise);
       V product = kFirst ? Simd::Zero() : Simd::Load(fall);
+      V t_product = kFirst || !kTwice ? Simd::Zero() : Simd::Load(t_fall);
       Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
         const V total = Simd::Add(behind[c.value], change[c.value]);
         product = Simd::MulAdd(total, Simd::Load(v + c.value * W), product);
+        if (kTwice)
+          t_product = Simd::MulAdd(total, Simd::Load(t_v + at + c.value * W), t_product);
         sum[c.value] = Simd::MulAdd(word, total, Simd::Load(sums + c.value * W));
       });
       Simd::Store(fall, product);
+      if (kTwice) Simd::Store(t_fall, t_product);
       for (int64_t n = 1; n < chains; ++n) {
         const V scale = Simd::Set1(inverse[n]);
         const V above = Simd::Mul(Simd::Load(rise + n * b.stride), scale);
         const T* const x = y.data + (n - 1) * y.stride + t * W;
-        V all = Simd::Zero();
+        V all = Simd::Zero(), t_all = Simd::Zero();
         Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
           const V child = Simd::Load(x + c.value * kRow);
           change[c.value] = Simd::Add(change[c.value], child);
-          all = c.value == 0 ? Simd::Mul(child, Simd::Load(v))
-                             : Simd::MulAdd(child, Simd::Load(v + c.value * W), all);
+          const V entry = Simd::Load(v + c.value * W);
+          all = c.value == 0 ? Simd::Mul(child, entry) : Simd::MulAdd(child, entry, all);
+          if (kTwice) {
+            const V t_entry = Simd::Load(t_v + at + c.value * W);
+            t_all = c.value == 0 ? Simd::Mul(child, t_entry)
+                                 : Simd::MulAdd(child, t_entry, t_all);
+          }
           sum[c.value] = Simd::MulAdd(above, child, sum[c.value]);
         });
-        T* const to = fall + n * y_word.stride;
-        Simd::Store(
-            to, kFirst ? Simd::Mul(all, scale) : Simd::MulAdd(all, scale, Simd::Load(to)));
+        auto store = [&](V products, T* to) JAX_SIGLIB_LAMBDA {
+          Simd::Store(to, kFirst ? Simd::Mul(products, scale)
+                                 : Simd::MulAdd(products, scale, Simd::Load(to)));
+        };
+        store(all, fall + n * y_word.stride);
+        if (kTwice) store(t_all, t_fall + n * t_word.stride);
       }
       Unroll<0, C>(
           [&](auto c) JAX_SIGLIB_LAMBDA { Simd::Store(sums + c.value * W, sum[c.value]); });

@@ -2,7 +2,7 @@
 // in each, so that an entry of all their signatures is one vector and no arithmetic
 // knows about lanes. Steps are done kSteps at a time: a word is visited once for all
 // steps of such a block, with its entry in a register. This is where the scratch of a
-// bundle lies; sig_bundle.h says what happens there.
+// bundle lies; sig_bundle.h and sig_hvp_bundle.h say what happens there.
 //
 // From block to block the levels below N are kept to twice the digits of their type, as a
 // sum of two numbers: so errors do not grow with the number of steps.
@@ -29,9 +29,11 @@ class BundlePlan {
   // A path's blocks, all of the same length or one less.
   static int64_t Blocks(int64_t steps) { return (steps + kSteps - 1) / kSteps; }
 
-  explicit BundlePlan(const TensorAlgebra& algebra)
+  // order: of the derivative; in one of second order much has a tangent.
+  explicit BundlePlan(const TensorAlgebra& algebra, int64_t order = 1)
       : algebra_(algebra),
-        slice_(std::max<int64_t>(SliceWords(algebra.degree()) / algebra.dimension(), 1)),
+        order_(order),
+        slice_(std::max<int64_t>(SliceWords() / algebra.dimension(), 1)),
         chains_(algebra.degree() + 1) {
     const int64_t degree = algebra.degree(), d = algebra.dimension();
     int64_t at = 0;
@@ -40,15 +42,21 @@ class BundlePlan {
       at += (degree - k) * words(k) * kSteps;
     }
     chains_[degree] = at;
-    full_ = -low();
-    lower_ = full_ + algebra.length() - low();
-    ones_ = lower_ - low();
+    const int64_t lower = algebra.offset(degree), increments = kSteps * d;
+    full_ = lower;
+    lower_ = full_ + algebra.length() + lower;
+    ones_ = lower_ + lower;
     v_ = ones_ + kSteps;
-    w_ = v_ + kSteps * d;
-    up_ = w_ + kSteps * d;
+    w_ = v_ + increments;
+    up_ = w_ + increments;
     down_ = up_ + at;
     part_ = down_ + at;
-    total_ = part_ + 2 * kSteps * d + d;
+    t_lower_ = part_ + 2 * increments + d + lower;
+    t_ct_lower_ = t_lower_ + 2 * lower;
+    t_v_ = t_ct_lower_ + lower;
+    t_up_ = t_v_ + increments;
+    t_down_ = t_up_ + at;
+    total_ = order == 1 ? t_lower_ - lower : t_down_ + at;
   }
 
   // Whether to do a batch so. A full bundle takes half the time of its paths one after
@@ -91,6 +99,13 @@ class BundlePlan {
   int64_t down(int64_t k) const { return down_ + chains_[k]; }
   // From chain to chain of level k.
   int64_t chain_stride(int64_t k) const { return words(k) * kSteps; }
+  // In a derivative of second order: the tangents of a signature and of a cotangent
+  // without their top levels, those of the increments, and those of the chains.
+  int64_t t_lower() const { return t_lower_; }
+  int64_t t_ct_lower() const { return t_ct_lower_; }
+  int64_t t_v() const { return t_v_; }
+  int64_t t_up(int64_t k) const { return t_up_ + chains_[k]; }
+  int64_t t_down(int64_t k) const { return t_down_ + chains_[k]; }
   // For cotangents of the increments: a part of their sum, their differences, and the
   // first of the block after this one.
   int64_t part() const { return part_; }
@@ -111,15 +126,19 @@ class BundlePlan {
   // Words of a slice, or a word's children if they are more. 24 are whole tiles of 3 and
   // of 4 rows (bundle_products.h); of high degrees so many chains pass each level that
   // fewer have to do for them to stay in cache.
-  static int64_t SliceWords(int64_t degree) {
+  int64_t SliceWords() const {
     constexpr int64_t kChains = 512;
-    return std::min(kSliceWords, kChains / std::max<int64_t>(degree * (degree - 1), 1));
+    const int64_t degree = algebra_.degree();
+    return std::min(kSliceWords, kChains / std::max<int64_t>(degree * (degree - 1), 1)) /
+           order_;
   }
 
   const TensorAlgebra& algebra_;
+  int64_t order_;
   int64_t slice_;
   std::vector<int64_t> chains_;
-  int64_t full_, lower_, ones_, v_, w_, up_, down_, part_, total_;
+  int64_t full_, lower_, ones_, v_, w_, up_, down_, part_;
+  int64_t t_lower_, t_ct_lower_, t_v_, t_up_, t_down_, total_;
 };
 
 }  // namespace jax_siglib

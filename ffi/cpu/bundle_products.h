@@ -63,14 +63,13 @@ class BundleProducts {
   // The adjoint: y = g v for every row and step, and w += B^T g for every step.
   static void Contract(const T* g, const T* b, const T* v, T* y, T* w, int64_t rows,
                        int64_t d, int64_t steps) {
-    ForStrips<4>(d, [&](auto columns, int64_t from) JAX_SIGLIB_LAMBDA {
-      constexpr int C = decltype(columns)::value;
-      const int64_t at = from * W;
-      if (from == 0)
-        ContractStrip<C, true>(g + at, b, v + at, y, w + at, rows, d, steps);
-      else
-        ContractStrip<C, false>(g + at, b, v + at, y, w + at, rows, d, steps);
-    });
+    ContractStrips<false>(g, b, v, nullptr, y, nullptr, w, rows, d, steps);
+  }
+
+  // The same with t_y = g t_v.
+  static void ContractTwice(const T* g, const T* b, const T* v, const T* t_v, T* y, T* t_y,
+                            T* w, int64_t rows, int64_t d, int64_t steps) {
+    ContractStrips<true>(g, b, v, t_v, y, t_y, w, rows, d, steps);
   }
 
  private:
@@ -116,9 +115,26 @@ class BundleProducts {
     });
   }
 
-  template <int C, bool kFirst>
-  static JAX_SIGLIB_STEP void ContractStrip(const T* g, const T* b, const T* v, T* y, T* w,
-                                            int64_t rows, int64_t d, int64_t steps) {
+  template <bool kTwice>
+  static JAX_SIGLIB_INLINE void ContractStrips(const T* g, const T* b, const T* v,
+                                               const T* t_v, T* y, T* t_y, T* w,
+                                               int64_t rows, int64_t d, int64_t steps) {
+    ForStrips<4>(d, [&](auto columns, int64_t from) JAX_SIGLIB_LAMBDA {
+      constexpr int C = decltype(columns)::value;
+      const int64_t at = from * W;
+      if (from == 0)
+        ContractStrip<C, true, kTwice>(g + at, b, v + at, kTwice ? t_v + at : nullptr, y,
+                                       t_y, w + at, rows, d, steps);
+      else
+        ContractStrip<C, false, kTwice>(g + at, b, v + at, kTwice ? t_v + at : nullptr, y,
+                                        t_y, w + at, rows, d, steps);
+    });
+  }
+
+  template <int C, bool kFirst, bool kTwice>
+  static JAX_SIGLIB_STEP void ContractStrip(const T* g, const T* b, const T* v,
+                                            const T* t_v, T* y, T* t_y, T* w, int64_t rows,
+                                            int64_t d, int64_t steps) {
     ForTiles<TileRows(C)>(rows, [&](auto tile, int64_t row) JAX_SIGLIB_LAMBDA {
       constexpr int R = decltype(tile)::value;
       V entry[R][C];
@@ -127,11 +143,8 @@ class BundleProducts {
           entry[r.value][c.value] = Simd::Load(g + ((row + r.value) * d + c.value) * W);
         });
       });
-      const T* rise = b + row * kRow;
-      T* fall = y + row * kRow;
-      const T* step = v;
-      T* sums = w;
-      for (int64_t t = 0; t < steps; ++t) {
+      // The rows' products with a step's increment, or its tangent.
+      auto product = [&](const T* step, T* fall) JAX_SIGLIB_LAMBDA {
         V product[R];
         Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
           product[r.value] = kFirst ? Simd::Zero() : Simd::Load(fall + r.value * kRow);
@@ -148,6 +161,12 @@ class BundleProducts {
         Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
           Simd::Store(fall + r.value * kRow, product[r.value]);
         });
+      };
+      for (int64_t t = 0; t < steps; ++t) {
+        const T* const rise = b + row * kRow + t * W;
+        T* const sums = w + t * d * W;
+        product(v + t * d * W, y + row * kRow + t * W);
+        if constexpr (kTwice) product(t_v + t * d * W, t_y + row * kRow + t * W);
         Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
           V sum = Simd::Load(sums + c.value * W);
           Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
@@ -156,10 +175,6 @@ class BundleProducts {
           });
           Simd::Store(sums + c.value * W, sum);
         });
-        rise += W;
-        fall += W;
-        step += d * W;
-        sums += d * W;
       }
     });
   }

@@ -10,6 +10,7 @@
 #include "dispatch.h"
 #include "half.h"
 #include "kernels.h"
+#include "long_path.h"
 #include "run.h"
 
 namespace jax_siglib {
@@ -179,35 +180,24 @@ void RunJoin(SigJoinJob<T>& job, typename Kernels<T>::Join kernel, Threads threa
   run(JoinPhase::kTail, n, head);
 }
 
-// Of float paths with more points than this, a step after the other would lose too many
-// digits: it takes twice as long in double.
-constexpr int64_t kLongPath = 4096;
-
 // Paths of a batch side by side, if there is a kernel for that, and there are enough of
 // them, and enough of each.
 template <class T>
-void RunPath(SigJob<T>& job, typename Kernels<T>::Path kernel,
+void RunPath(const SigJob<T>& job, typename Kernels<T>::Path kernel,
              typename Kernels<T>::Path bundle_kernel, Threads threads) {
   const TensorAlgebra& algebra = job.plan.algebra();
   const int64_t points = std::min<int64_t>(job.points, 1 << 20);
   const int64_t n = job.batch.size(), lanes = KernelsFor<T>(ChosenKernels()).lanes;
-  const BundlePlan bundles(algebra);
-  if (bundle_kernel != nullptr &&
-      bundles.Pays<T>(n, points, lanes, job.ct_path.data != nullptr)) {
+  const BundlePlan bundles(algebra, job.order);
+  if (bundles.Pays<T>(n, points, lanes, job.ct_path.data != nullptr)) {
     Run<T>(threads, (n + lanes - 1) / lanes, algebra.length() * points * lanes,
            bundles.scratch<T>(lanes), [&](int64_t begin, int64_t end, T* scratch) {
              bundle_kernel(job, begin, end, scratch);
            });
     return;
   }
-  int64_t scratch_entries = job.plan.path_scratch(job.order);
-  if constexpr (std::is_same_v<T, float>) {
-    if (job.points > kLongPath) {
-      job.in_double = &PlanFor<double>(algebra.dimension(), algebra.degree(), false, false);
-      scratch_entries = 2 * job.in_double->path_scratch(job.order, true);
-    }
-  }
-  Run<T>(threads, n, algebra.length() * points, scratch_entries,
+  Run<T>(threads, n, algebra.length() * points,
+         LongPathScratch(job.plan, job.points, job.order),
          [&](int64_t begin, int64_t end, T* scratch) { kernel(job, begin, end, scratch); });
 }
 
@@ -566,11 +556,13 @@ std::string SigHvp(const Array& ct_out, const Array& path, const Array& t_path,
     job.t_point_stride = t_path.stride[t_path.stride.rank() - 2];
     batch.Collapse(
         {&job.ct_out.stride, &job.path.stride, &job.t_path.stride, &job.ct_path.stride});
-    if (degree == 0) {
+    // Increments that are added up have no second derivative.
+    if (degree < 2) {
       Fill(batch, job.ct_path, points * dimension, T(0));
       return "";
     }
-    RunPath(job, KernelsFor<T>(ChosenKernels()).sig_hvp, nullptr, threads);
+    const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
+    RunPath(job, kernels.sig_hvp, kernels.sig_hvp_bundle, threads);
     return "";
   });
 }

@@ -96,13 +96,11 @@ class JoinPlan {
   int64_t sum_scratch() const {
     return (algebra_.dimension() + 3) * ChainLayout<T>::kVector;
   }
-  // Entries for a worker that folds a path: the above, two displacements, the residual and
-  // its cotangent; of second order, as many tangents of these; a displacement more; and, if
-  // the path is of another type, all levels of a signature.
-  int64_t path_scratch(int64_t order = 1, bool other_type = false) const {
+  // Entries for a worker that folds a path: the above, two displacements, and the
+  // residual and its cotangent; of second order, as many tangents of these.
+  int64_t path_scratch(int64_t order = 1) const {
     return worker_scratch(order) +
-           2 * order * (displacement_scratch() + residual_scratch()) +
-           displacement_scratch() + (other_type ? Align(algebra_.length()) : 0);
+           2 * order * (displacement_scratch() + residual_scratch());
   }
   int64_t displacement_scratch() const { return Align(algebra_.dimension()); }
   int64_t residual_scratch() const { return Align(algebra_.offset(algebra_.degree())); }

@@ -35,6 +35,8 @@ void SigJvpBundle(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
 template <class T>
 void SigBackpropBundle(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
 template <class T>
+void SigHvpBundle(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
+template <class T>
 int64_t MultiplyAdds(int64_t rounds, T* sum);
 
 // half_kernels.cc

@@ -12,10 +12,10 @@ namespace {
 
 template <class T>
 constexpr Kernels<T> MakeKernels() {
-  return {SigJoin<T>,     SigJoinJvp<T>, SigJoinBackprop<T>, SigJoinHvp<T>,
-          Sig<T>,         SigJvp<T>,     SigBackprop<T>,     SigHvp<T>,
-          Vec<T>::kLanes, SigBundle<T>,  SigJvpBundle<T>,    SigBackpropBundle<T>,
-          MultiplyAdds<T>};
+  return {SigJoin<T>,      SigJoinJvp<T>,  SigJoinBackprop<T>, SigJoinHvp<T>,
+          Sig<T>,          SigJvp<T>,      SigBackprop<T>,     SigHvp<T>,
+          Vec<T>::kLanes,  SigBundle<T>,   SigJvpBundle<T>,    SigBackpropBundle<T>,
+          SigHvpBundle<T>, MultiplyAdds<T>};
 }
 
 #define JAX_SIGLIB_STRING_(x) #x

@@ -42,9 +42,6 @@ struct SigJob {
   const Batch& batch;
   bool scalar_term;
   int64_t points;
-  // If not null, single paths of floats are reckoned with in double, and the scratch is as
-  // large as this plan says. Bundles keep the digits of long paths in another way.
-  const JoinPlan<double>* in_double = nullptr;
   int64_t order = 1;                             // as in SigJoinJob
   int64_t point_stride = 0, t_point_stride = 0;  // entries between points of a path
   Operand<const T> path, t_path, sig, ct_out;
@@ -63,7 +60,7 @@ struct Kernels {
   // Bundles begin..end of the batch (bundle_plan.h), `lanes` elements each, with
   // BundlePlan::scratch(lanes) entries.
   int64_t lanes;
-  Path sig_bundle, sig_jvp_bundle, sig_backprop_bundle;
+  Path sig_bundle, sig_jvp_bundle, sig_backprop_bundle, sig_hvp_bundle;
   // As many multiply-adds as the processor can do, for benchmarks to compare with: how
   // many they were in this many rounds, and their sum.
   int64_t (*multiply_adds)(int64_t rounds, T* sum);

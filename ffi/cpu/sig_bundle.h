@@ -8,10 +8,11 @@
 
 #include <algorithm>
 
-#include "bundle_lanes.h"
+#include "bundle_blocks.h"
 #include "bundle_levels.h"
 #include "bundle_plan.h"
 #include "bundle_products.h"
+#include "bundle_tangents.h"
 #include "kernels.h"
 
 namespace jax_siglib {
@@ -24,24 +25,49 @@ class BundleWalk {
   static constexpr int W = Vec<T>::kLanes;
   static constexpr int64_t kRow = BundlePlan::kSteps * W;
 
-  BundleWalk(const JoinPlan<T>& plan, const BundlePlan& at, T* scratch)
+  // degree is at most the plan's (a walk may stop below its top).
+  BundleWalk(const JoinPlan<T>& plan, const BundlePlan& at, T* scratch, int64_t degree)
       : plan_(plan),
         algebra_(plan.algebra()),
         at_(at),
         scratch_(scratch),
-        top_(algebra_.degree() - 1) {
+        top_(degree - 1) {
     // Of the words of this level each slice has a sum of its own for the increments.
     if (algebra_.size(top_) >= kLongSum) part_level_ = top_ / 2;
     for (int64_t i = 0; i < kRow; ++i) Vectors(at.ones())[i] = T(1);
   }
 
+  BundleWalk(const JoinPlan<T>& plan, const BundlePlan& at, T* scratch)
+      : BundleWalk(plan, at, scratch, plan.algebra().degree()) {}
+
   T* Vectors(int64_t at) const { return scratch_ + at * W; }
+
+  // The increments of a block of steps.
+  void Read(const T* const* path, int64_t first, int64_t steps, int64_t stride,
+            int64_t to) const {
+    ReadIncrements(path, first, steps, stride, algebra_.dimension(), Vectors(to));
+  }
 
   // At level 0 every chain is 1 at every step.
   Chains<T> Root() const { return {Vectors(at_.ones()), 0}; }
   Chains<T> Up(int64_t k) const { return {Vectors(at_.up(k)), at_.chain_stride(k) * W}; }
   Chains<T> Down(int64_t k) const {
     return {Vectors(at_.down(k)), at_.chain_stride(k) * W};
+  }
+
+  // Chains with tangents; those of the constant 1 are zeros.
+  DualChains<T> DualRoot(int64_t zeros) const {
+    std::fill_n(Vectors(zeros), kRow, T(0));
+    return {Vectors(at_.ones()), Vectors(zeros), 0};
+  }
+  DualChains<T> Dual(int64_t k, int64_t chains, int64_t tangents) const {
+    return {Vectors(chains), Vectors(tangents), at_.chain_stride(k) * W};
+  }
+
+  // What is read from an operand has no low part.
+  void ClearLow(T* sig) const {
+    const int64_t low = at_.low() * W;
+    std::fill_n(sig + low, -low, T(0));
   }
 
   // sig, all levels, from before the block to behind it.
@@ -59,8 +85,8 @@ class BundleWalk {
     ct_sig_ = t_sig;
     steps_ = steps;
     fresh_ = fresh;
-    std::fill_n(Down(0).data, kRow, T(0));
-    RiseTangent(0, 0, 1, Root(), {Down(0).data, 0}, t_v);
+    t_v_ = t_v;
+    RiseTangent(0, 0, 1, DualRoot(at_.down(0)));
   }
 
   // The way back: sig, levels below N, and ct_sig, whose top level is left as it is;
@@ -74,7 +100,7 @@ class BundleWalk {
     Sweep(0, 0, 1, Root(), Down(0), w);
   }
 
- private:
+ protected:
   // From this many words below the top level on, sums over them are done in parts, so
   // that errors do not grow with their number.
   static constexpr int64_t kLongSum = 128;
@@ -83,14 +109,30 @@ class BundleWalk {
     return sig + (algebra_.offset(k) + first) * W;
   }
   BundleLevel<T> LevelAt(int64_t k) const {
-    return {algebra_.dimension(), algebra_.degree() - k, steps_,
-            Vectors(at_.v()),     plan_.inverse(),       at_.low() * W};
+    return {algebra_.dimension(), top_ + 1 - k,    steps_,
+            Vectors(at_.v()),     plan_.inverse(), at_.low() * W};
   }
   // Chains from word number i of the slice on.
   static Chains<T> From(Chains<T> chains, int64_t i) {
     return {chains.data + i * kRow, chains.stride};
   }
+  static DualChains<T> From(DualChains<T> chains, int64_t i) {
+    return {chains.data + i * kRow, chains.tangent + i * kRow, chains.stride};
+  }
   void Clear(T* w) const { std::fill_n(w, steps_ * algebra_.dimension() * W, T(0)); }
+
+  // f(i, words, part) for slices of words number i on of `count` words of level k; part is
+  // where their share of w is to be added up.
+  template <class F>
+  JAX_SIGLIB_INLINE void ForSlices(int64_t k, int64_t count, T* w, F&& f) const {
+    T* const part = k == part_level_ ? Vectors(at_.part()) : w;
+    for (int64_t i = 0; i < count; i += at_.slice()) {
+      if (part != w) Clear(part);
+      f(i, std::min(at_.slice(), count - i), part);
+      if (part != w)
+        for (int64_t j = 0; j < steps_ * algebra_.dimension() * W; ++j) w[j] += part[j];
+    }
+  }
 
   // The words above `count` words of level k, given their chains.
   void Rise(int64_t k, int64_t first, int64_t count, Chains<T> b) {
@@ -106,26 +148,24 @@ class BundleWalk {
   }
 
   // The same for tangents, given those of the chains.
-  void RiseTangent(int64_t k, int64_t first, int64_t count, Chains<T> b, Chains<T> t_b,
-                   const T* t_v) {
+  void RiseTangent(int64_t k, int64_t first, int64_t count, DualChains<T> b) {
     const int64_t d = algebra_.dimension();
-    const T* const v = Vectors(at_.v());
     if (k == top_) {
       T* const t_out = Words(ct_sig_, k + 1, first * d);
-      BundleProducts<T>::Add(t_out, t_b.data, v, count, d, steps_, fresh_);
-      return BundleProducts<T>::Add(t_out, b.data, t_v, count, d, steps_, false);
+      BundleProducts<T>::Add(t_out, b.tangent, Vectors(at_.v()), count, d, steps_, fresh_);
+      return BundleProducts<T>::Add(t_out, b.data, t_v_, count, d, steps_, false);
     }
+    const DualChains<T> next = Dual(k + 1, at_.up(k + 1), at_.down(k + 1));
     const BundleLevel<T> level = LevelAt(k);
     for (int64_t i = 0; i < count; i += at_.slice()) {
       const int64_t words = std::min(at_.slice(), count - i);
       for (int64_t j = 0; j < words; ++j) {
         const int64_t child = (first + i + j) * d;
-        BundleLevels<T>::ExpandTangent(Words(sig_, k + 1, child),
-                                       Words(ct_sig_, k + 1, child), From(b, i + j),
-                                       From(t_b, i + j), From(Up(k + 1), j * d),
-                                       From(Down(k + 1), j * d), t_v, level, fresh_);
+        BundleTangents<T>::template Expand<false>(
+            Words(sig_, k + 1, child), Words(ct_sig_, k + 1, child), From(b, i + j),
+            From(next, j * d), t_v_, level, fresh_);
       }
-      RiseTangent(k + 1, (first + i) * d, words * d, Up(k + 1), Down(k + 1), t_v);
+      RiseTangent(k + 1, (first + i) * d, words * d, next);
     }
   }
 
@@ -135,20 +175,15 @@ class BundleWalk {
     if (k == top_)
       return BundleProducts<T>::Contract(Words(ct_sig_, k + 1, first * d), b.data,
                                          Vectors(at_.v()), y.data, w, count, d, steps_);
-    T* const part = k == part_level_ ? Vectors(at_.part()) : w;
     const BundleLevel<T> level = LevelAt(k);
-    for (int64_t i = 0; i < count; i += at_.slice()) {
-      const int64_t words = std::min(at_.slice(), count - i);
-      if (part != w) Clear(part);
+    ForSlices(k, count, w, [&](int64_t i, int64_t words, T* part) JAX_SIGLIB_LAMBDA {
       ExpandSlice<true>(k, first + i, words, From(b, i));
       Sweep(k + 1, (first + i) * d, words * d, Up(k + 1), Down(k + 1), part);
       for (int64_t j = 0; j < words; ++j)
         BundleLevels<T>::Contract(Words(ct_sig_, k + 1, (first + i + j) * d),
                                   From(Down(k + 1), j * d), From(b, i + j), From(y, i + j),
                                   part, level);
-      if (part != w)
-        for (int64_t j = 0; j < steps_ * d * W; ++j) w[j] += part[j];
-    }
+    });
   }
 
   template <bool kUndo>
@@ -169,40 +204,14 @@ class BundleWalk {
   int64_t part_level_ = -1;
   T* sig_ = nullptr;
   T* ct_sig_ = nullptr;  // or the tangent
+  const T* t_v_ = nullptr;
   int64_t steps_ = 0;
   bool fresh_ = false;
-};
-
-// Bundles number begin..end of a batch: which elements are in each.
-template <class T>
-class Bundle {
- public:
-  static constexpr int W = Vec<T>::kLanes;
-
-  Bundle(const Batch& batch, int64_t number)
-      : batch_(batch),
-        first_(number * W),
-        count_(std::min<int64_t>(batch.size() - first_, W)) {}
-
-  int64_t count() const { return count_; }
-  // Where the operand is, lane by lane. Lanes without an element look at the last one.
-  template <class U>
-  void Find(const Operand<U>& operand, U* (&at)[W]) const {
-    for (int64_t l = 0; l < W; ++l)
-      at[l] = batch_.At(operand, first_ + std::min(l, count_ - 1));
-  }
-
- private:
-  const Batch& batch_;
-  int64_t first_;
-  int64_t count_;
 };
 
 template <class T>
 void SigBundleForward(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
   const TensorAlgebra& algebra = job.plan.algebra();
-  const int64_t d = algebra.dimension(), steps = job.points - 1;
-  const int64_t blocks = BundlePlan::Blocks(steps);
   const BundlePlan at(algebra);
   BundleWalk<T> walk(job.plan, at, scratch);
   T* const sig = walk.Vectors(at.full());
@@ -212,11 +221,10 @@ void SigBundleForward(const SigJob<T>& job, int64_t begin, int64_t end, T* scrat
     T* out[Vec<T>::kLanes];
     bundle.Find(job.path, path);
     bundle.Find(job.out, out);
-    for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t t = steps * block / blocks, count = steps * (block + 1) / blocks - t;
-      ReadIncrements(path, t, count, job.point_stride, d, walk.Vectors(at.v()));
-      walk.Forward(sig, count, block == 0);
-    }
+    ForBlocks(job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
+      walk.Read(path, first, steps, job.point_stride, at.v());
+      walk.Forward(sig, steps, first == 0);
+    });
     WriteLanes(sig, algebra.length(), out, bundle.count());
     if (job.scalar_term)
       for (int64_t l = 0; l < bundle.count(); ++l) out[l][-1] = T(1);
@@ -226,11 +234,8 @@ void SigBundleForward(const SigJob<T>& job, int64_t begin, int64_t end, T* scrat
 template <class T>
 void SigBundleTangent(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
   const TensorAlgebra& algebra = job.plan.algebra();
-  const int64_t d = algebra.dimension(), steps = job.points - 1;
-  const int64_t blocks = BundlePlan::Blocks(steps);
   const BundlePlan at(algebra);
   BundleWalk<T> walk(job.plan, at, scratch);
-  T* const sig = walk.Vectors(at.lower());
   T* const t_sig = walk.Vectors(at.full());
   for (int64_t i = begin; i < end; ++i) {
     const Bundle<T> bundle(job.batch, i);
@@ -239,12 +244,12 @@ void SigBundleTangent(const SigJob<T>& job, int64_t begin, int64_t end, T* scrat
     bundle.Find(job.path, path);
     bundle.Find(job.t_path, t_path);
     bundle.Find(job.t_out, t_out);
-    for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t t = steps * block / blocks, count = steps * (block + 1) / blocks - t;
-      ReadIncrements(path, t, count, job.point_stride, d, walk.Vectors(at.v()));
-      ReadIncrements(t_path, t, count, job.t_point_stride, d, walk.Vectors(at.w()));
-      walk.Tangent(sig, t_sig, walk.Vectors(at.w()), count, block == 0);
-    }
+    ForBlocks(job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
+      walk.Read(path, first, steps, job.point_stride, at.v());
+      walk.Read(t_path, first, steps, job.t_point_stride, at.w());
+      walk.Tangent(walk.Vectors(at.lower()), t_sig, walk.Vectors(at.w()), steps,
+                   first == 0);
+    });
     WriteLanes(t_sig, algebra.length(), t_out, bundle.count());
     if (job.scalar_term)
       for (int64_t l = 0; l < bundle.count(); ++l) t_out[l][-1] = T(0);
@@ -254,47 +259,28 @@ void SigBundleTangent(const SigJob<T>& job, int64_t begin, int64_t end, T* scrat
 template <class T>
 void SigBundleAdjoint(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
   const TensorAlgebra& algebra = job.plan.algebra();
-  const int64_t d = algebra.dimension(), steps = job.points - 1;
-  const int64_t lower = algebra.offset(algebra.degree());
-  const int64_t blocks = BundlePlan::Blocks(steps);
   const BundlePlan at(algebra);
   BundleWalk<T> walk(job.plan, at, scratch);
-  constexpr int W = Vec<T>::kLanes;
   T* const sig = walk.Vectors(at.lower());
   T* const ct_sig = walk.Vectors(at.full());
   T* const w = walk.Vectors(at.w());
-  T* const ct_points = walk.Vectors(at.differences());
-  T* const carry = walk.Vectors(at.carry());
   for (int64_t i = begin; i < end; ++i) {
     const Bundle<T> bundle(job.batch, i);
-    const T *path[W], *sig_in[W], *ct_out[W];
-    T* ct_path[W];
+    const T *path[Vec<T>::kLanes], *sig_in[Vec<T>::kLanes], *ct_out[Vec<T>::kLanes];
     bundle.Find(job.path, path);
     bundle.Find(job.sig, sig_in);
     bundle.Find(job.ct_out, ct_out);
-    bundle.Find(job.ct_path, ct_path);
-    ReadLanes(sig_in, lower, sig);
+    ReadLanes(sig_in, algebra.offset(algebra.degree()), sig);
     ReadLanes(ct_out, algebra.length(), ct_sig);
-    std::fill_n(sig + at.low() * W, lower * W, T(0));
-    std::fill_n(ct_sig + at.low() * W, lower * W, T(0));
-    std::fill_n(carry, d * W, T(0));
-    for (int64_t block = blocks - 1; block >= 0; --block) {
-      const int64_t t = steps * block / blocks, count = steps * (block + 1) / blocks - t;
-      ReadIncrements(path, t, count, job.point_stride, d, walk.Vectors(at.v()));
-      walk.Adjoint(sig, ct_sig, w, count);
-      // A point is the end of one increment and the beginning of the next.
-      const int64_t inner = (count - 1) * d * W;
-      for (int64_t j = 0; j < inner; ++j) ct_points[j] = w[j] - w[j + d * W];
-      for (int64_t j = 0; j < d * W; ++j) {
-        ct_points[inner + j] = w[inner + j] - carry[j];
-        carry[j] = w[j];
-      }
-      T* to[W];
-      for (int l = 0; l < W; ++l) to[l] = ct_path[l] + (t + 1) * d;
-      WriteLanes(ct_points, count * d, to, bundle.count());
-    }
-    for (int64_t j = 0; j < d * W; ++j) carry[j] = -carry[j];
-    WriteLanes(carry, d, ct_path, bundle.count());
+    walk.ClearLow(sig);
+    walk.ClearLow(ct_sig);
+    PointCotangents<T> points(job, at, bundle, scratch);
+    ForBlocksBack(job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
+      walk.Read(path, first, steps, job.point_stride, at.v());
+      walk.Adjoint(sig, ct_sig, w, steps);
+      points.WriteBlock(w, first, steps);
+    });
+    points.WriteFirst();
   }
 }
 

@@ -9,7 +9,7 @@
 namespace jax_siglib {
 namespace JAX_SIGLIB_ISA {
 
-// A worker's scratch beyond that of a join; see JoinPlan::path_scratch.
+// A worker's scratch beyond that of a join; see LongPathScratch.
 template <class T>
 struct DualPathScratch {
   DualPathScratch(const JoinPlan<T>& plan, T* scratch)
@@ -31,6 +31,7 @@ struct DualPathScratch {
   T *carry, *full;       // as in PathScratch
 };
 
+// For degree 2 and up.
 template <class Steps, class T = typename Steps::T, class In>
 void SigAdjointTangent(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin,
                        int64_t end, T* scratch) {
@@ -51,11 +52,6 @@ void SigAdjointTangent(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t b
     const In* const path = job.batch.At(job.path, b);
     const In* const t_path = job.batch.At(job.t_path, b);
     In* const ct_path = job.batch.At(job.ct_path, b);
-    // Increments that are added up have no second derivative.
-    if (degree == 1) {
-      Fill(ct_path, job.points * d, In(0));
-      continue;
-    }
     const T* const g =
         Widened(job.batch.At(job.ct_out, b), plan.algebra().length(), more.full);
     auto increment = [&](int64_t t) {
@@ -70,7 +66,7 @@ void SigAdjointTangent(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t b
     }
     Convert(g, lower, more.ct_sig);
     Fill(more.t_ct_sig, lower, T(0));
-    PointCotangents<T, In> ct_points(ct_path, d, more.carry);
+    PathCotangents<T, In> ct_points(ct_path, d, more.carry);
     for (int64_t t = job.points - 2; t >= 0; --t) {
       increment(t);
       for (int64_t j = 0; j < d; ++j) {

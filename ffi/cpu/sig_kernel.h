@@ -3,12 +3,13 @@
 // step by joining -v, so that nothing is kept for each point of the path.
 //
 // Numbers are read and written in the type In of the job, and reckoned with in the type T
-// of the steps: double for long paths of floats (SigJob::in_double).
+// of the steps: double for long paths of floats (long_path.h).
 #ifndef JAX_SIGLIB_CPU_SIG_KERNEL_H_
 #define JAX_SIGLIB_CPU_SIG_KERNEL_H_
 
 #include <type_traits>
 
+#include "long_path.h"
 #include "sig_join_kernel.h"
 #include "with_steps.h"
 
@@ -19,9 +20,10 @@ namespace JAX_SIGLIB_ISA {
 template <class In, class F>
 void WithPathSteps(const SigJob<In>& job, F&& f) {
   if constexpr (std::is_same_v<In, float>) {
-    if (job.in_double != nullptr)
-      return WithSteps<double>(*job.in_double,
-                               [&](auto steps) { f(steps, *job.in_double); });
+    if (InDouble<In>(job.points)) {
+      const JoinPlan<double> plan = PlanInDouble(job.plan);
+      return WithSteps<double>(plan, [&](auto steps) { f(steps, plan); });
+    }
   }
   WithSteps<In>(job.plan, [&](auto steps) { f(steps, job.plan); });
 }
@@ -32,7 +34,7 @@ inline T* AsScratch(In* scratch) {
   return reinterpret_cast<T*>(scratch);
 }
 
-// A worker's scratch beyond that of a join; see JoinPlan::path_scratch.
+// A worker's scratch beyond that of a join; see LongPathScratch.
 template <class T>
 struct PathScratch {
   PathScratch(const JoinPlan<T>& plan, T* scratch)
@@ -90,9 +92,9 @@ inline const T* Widened(const In* operand, int64_t n, T* scratch) {
 // Cotangents of the points, from those of the increments, which come from the last to the
 // first. A point is the end of one increment and the beginning of the next.
 template <class T, class In>
-class PointCotangents {
+class PathCotangents {
  public:
-  PointCotangents(In* ct_path, int64_t dimension, T* carry)
+  PathCotangents(In* ct_path, int64_t dimension, T* carry)
       : ct_path_(ct_path), dimension_(dimension), carry_(carry) {
     Fill(carry_, dimension_, T(0));
   }
@@ -106,7 +108,8 @@ class PointCotangents {
   }
   // The first point, at last.
   void Finish() {
-    for (int64_t j = 0; j < dimension_; ++j) ct_path_[j] = static_cast<In>(-carry_[j]);
+    for (int64_t j = 0; j < dimension_; ++j)
+      ct_path_[j] = static_cast<In>(T(0) - carry_[j]);
   }
 
  private:
@@ -182,7 +185,7 @@ void SigAdjoint(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin, i
         Widened(job.batch.At(job.ct_out, b), plan.algebra().length(), more.full);
     Convert(job.batch.At(job.sig, b), lower, more.sig);
     Convert(g, lower, more.ct_sig);
-    PointCotangents<T, In> ct_points(job.batch.At(job.ct_path, b), d, more.carry);
+    PathCotangents<T, In> ct_points(job.batch.At(job.ct_path, b), d, more.carry);
     for (int64_t t = job.points - 2; t >= 0; --t) {
       Increment(path + t * job.point_stride, job.point_stride, d, more.v);
       for (int64_t j = 0; j < d; ++j) more.w[j] = -more.v[j];

@@ -11,7 +11,6 @@
 //                                neither read from nor written to memory
 //   FirstLanes(n), KeepFirst     the mask of lanes 0..n-1 (n may be <= 0 or > kLanes)
 //   Select(m, a, b)              the lanes of a Mask from a, the others from b
-//   ZeroNaNs(v)                  v with 0 for lanes that are no number
 //   Permute(v, index)            lane l of the result is lane index[l] of v
 //   Blend<bits>(a, b)            lane l from b where bit l of `bits` is set, else a
 //   UnzipEven, UnzipOdd(a, b)    even / odd lanes of a, then those of b
@@ -79,10 +78,6 @@ struct Vec<float> {
   static JAX_SIGLIB_INLINE V MulAdd(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
   static JAX_SIGLIB_INLINE V Mul(V a, V b) { return _mm512_mul_ps(a, b); }
   static JAX_SIGLIB_INLINE V Add(V a, V b) { return _mm512_add_ps(a, b); }
-  static JAX_SIGLIB_INLINE V Sub(V a, V b) { return _mm512_sub_ps(a, b); }
-  static JAX_SIGLIB_INLINE V ZeroNaNs(V v) {
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(v, v, _CMP_ORD_Q), v);
-  }
   static JAX_SIGLIB_INLINE V Permute(V v, const PermuteIndex<float>& i) {
     return _mm512_permutexvar_ps(_mm512_load_si512(i.lane), v);
   }
@@ -135,10 +130,6 @@ struct Vec<double> {
   static JAX_SIGLIB_INLINE V MulAdd(V a, V b, V c) { return _mm512_fmadd_pd(a, b, c); }
   static JAX_SIGLIB_INLINE V Mul(V a, V b) { return _mm512_mul_pd(a, b); }
   static JAX_SIGLIB_INLINE V Add(V a, V b) { return _mm512_add_pd(a, b); }
-  static JAX_SIGLIB_INLINE V Sub(V a, V b) { return _mm512_sub_pd(a, b); }
-  static JAX_SIGLIB_INLINE V ZeroNaNs(V v) {
-    return _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(v, v, _CMP_ORD_Q), v);
-  }
   static JAX_SIGLIB_INLINE V Permute(V v, const PermuteIndex<double>& i) {
     return _mm512_permutexvar_pd(_mm512_load_si512(i.lane), v);
   }
@@ -191,10 +182,6 @@ struct Vec<float> {
   static JAX_SIGLIB_INLINE V MulAdd(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
   static JAX_SIGLIB_INLINE V Mul(V a, V b) { return _mm256_mul_ps(a, b); }
   static JAX_SIGLIB_INLINE V Add(V a, V b) { return _mm256_add_ps(a, b); }
-  static JAX_SIGLIB_INLINE V Sub(V a, V b) { return _mm256_sub_ps(a, b); }
-  static JAX_SIGLIB_INLINE V ZeroNaNs(V v) {
-    return _mm256_and_ps(_mm256_cmp_ps(v, v, _CMP_ORD_Q), v);
-  }
   static JAX_SIGLIB_INLINE V Permute(V v, const PermuteIndex<float>& i) {
     return _mm256_permutevar8x32_ps(
         v, _mm256_load_si256(reinterpret_cast<const __m256i*>(i.lane)));
@@ -253,10 +240,6 @@ struct Vec<double> {
   static JAX_SIGLIB_INLINE V MulAdd(V a, V b, V c) { return _mm256_fmadd_pd(a, b, c); }
   static JAX_SIGLIB_INLINE V Mul(V a, V b) { return _mm256_mul_pd(a, b); }
   static JAX_SIGLIB_INLINE V Add(V a, V b) { return _mm256_add_pd(a, b); }
-  static JAX_SIGLIB_INLINE V Sub(V a, V b) { return _mm256_sub_pd(a, b); }
-  static JAX_SIGLIB_INLINE V ZeroNaNs(V v) {
-    return _mm256_and_pd(_mm256_cmp_pd(v, v, _CMP_ORD_Q), v);
-  }
   static JAX_SIGLIB_INLINE V Permute(V v, const PermuteIndex<double>& i) {
     return _mm256_castps_pd(_mm256_permutevar8x32_ps(
         _mm256_castpd_ps(v), _mm256_load_si256(reinterpret_cast<const __m256i*>(i.half))));
@@ -322,11 +305,6 @@ struct Vec {
   static JAX_SIGLIB_INLINE V MulAdd(V a, V b, V c) { return a * b + c; }
   static JAX_SIGLIB_INLINE V Mul(V a, V b) { return a * b; }
   static JAX_SIGLIB_INLINE V Add(V a, V b) { return a + b; }
-  static JAX_SIGLIB_INLINE V Sub(V a, V b) { return a - b; }
-  static JAX_SIGLIB_INLINE V ZeroNaNs(V v) {
-    for (int l = 0; l < kLanes; ++l) v[l] = v[l] == v[l] ? v[l] : T(0);
-    return v;
-  }
   static JAX_SIGLIB_INLINE V Permute(V v, const PermuteIndex<T>& i) {
     V r;
     for (int l = 0; l < kLanes; ++l) r[l] = v[i.lane[l]];

@@ -1,6 +1,7 @@
 #include "../sig_bundle.h"
 
 #include "../kernel_functions.h"
+#include "../sig_hvp_bundle.h"
 
 namespace jax_siglib {
 namespace JAX_SIGLIB_ISA {
@@ -20,12 +21,19 @@ void SigBackpropBundle(const SigJob<T>& job, int64_t begin, int64_t end, T* scra
   SigBundleAdjoint(job, begin, end, scratch);
 }
 
+template <class T>
+void SigHvpBundle(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
+  SigBundleAdjointTangent(job, begin, end, scratch);
+}
+
 template void SigBundle(const SigJob<float>&, int64_t, int64_t, float*);
 template void SigBundle(const SigJob<double>&, int64_t, int64_t, double*);
 template void SigJvpBundle(const SigJob<float>&, int64_t, int64_t, float*);
 template void SigJvpBundle(const SigJob<double>&, int64_t, int64_t, double*);
 template void SigBackpropBundle(const SigJob<float>&, int64_t, int64_t, float*);
 template void SigBackpropBundle(const SigJob<double>&, int64_t, int64_t, double*);
+template void SigHvpBundle(const SigJob<float>&, int64_t, int64_t, float*);
+template void SigHvpBundle(const SigJob<double>&, int64_t, int64_t, double*);
 
 }  // namespace JAX_SIGLIB_ISA
 }  // namespace jax_siglib
