@@ -11,6 +11,7 @@
 #include "half.h"
 #include "kernels.h"
 #include "long_path.h"
+#include "pieces.h"
 #include "run.h"
 
 namespace jax_siglib {
@@ -446,6 +447,13 @@ std::string Sig(const Array& path, const Array& out, int64_t degree, Threads thr
       return "";
     }
     const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
+    if (SigPieces<T>::MayPay(job, kernels.lanes)) {
+      SigPieces<T> pieces(job, kernels.lanes);
+      if (pieces.Pays()) {
+        pieces.Run(kernels, threads);
+        return "";
+      }
+    }
     RunPath(job, kernels.sig, kernels.sig_bundle, threads);
     return "";
   });
