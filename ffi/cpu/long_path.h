@@ -1,7 +1,7 @@
 // Long paths of floats that go one step after another are reckoned with in double: else
 // each step would round what has gathered in the levels below N, and in their cotangents
-// going back, to its last digit. It takes twice as long. (Paths side by side keep their
-// digits in another way, bundle_levels.h.)
+// going back, to its last digit. It takes up to twice as long. (Paths side by side keep
+// their digits in another way, bundle_levels.h.)
 #ifndef JAX_SIGLIB_CPU_LONG_PATH_H_
 #define JAX_SIGLIB_CPU_LONG_PATH_H_
 
