@@ -61,15 +61,20 @@ class BundlePlan {
 
   // Whether to do a batch so. A full bundle takes half the time of its paths one after
   // another, or less (a gain of 2.4 and more was measured; of high degrees, whose many
-  // chains fill the cache, 1.6, and of the adjoint in dimensions that fill it, 1.3), after
-  // as much as a few steps on the way into lanes and out of them.
+  // chains fill the cache, 1.6, and of the adjoint in dimensions that fill it, 1.3; of
+  // second order, where there are twice as many chains, 1.6 and 1.2), after as much as a
+  // few steps on the way into lanes and out of them.
   template <class T>
   bool Pays(int64_t batch, int64_t points, int64_t lanes, bool adjoint) const {
     if (batch < 2 || total_ > kMostBytes / (lanes * static_cast<int64_t>(sizeof(T))))
       return false;
     const bool high = algebra_.degree() > 6;
     const bool wide = adjoint && algebra_.dimension() > kSliceWords;
-    const double gain = wide ? 1.3 : high ? 1.6 : 2.4, extra = high ? 8 : 6;
+    double gain = wide ? 1.3 : high ? 1.6 : 2.4, extra = high ? 8 : 6;
+    if (order_ == 2) {
+      gain = high ? 1.2 : 1.6;
+      extra = 2;
+    }
     const double bundles = static_cast<double>((batch + lanes - 1) / lanes);
     const double filled =
         static_cast<double>(batch) / (bundles * static_cast<double>(lanes));
@@ -125,7 +130,7 @@ class BundlePlan {
   static constexpr int64_t kSliceWords = 24;
   // Words of a slice, or a word's children if they are more. 24 are whole tiles of 3 and
   // of 4 rows (bundle_products.h); of high degrees so many chains pass each level that
-  // fewer have to do for them to stay in cache.
+  // fewer have to do for them to stay in cache, and of second order every chain is two.
   int64_t SliceWords() const {
     constexpr int64_t kChains = 512;
     const int64_t degree = algebra_.degree();
