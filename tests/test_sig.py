@@ -7,7 +7,7 @@ import sweep
 from helpers import BY_NAME, Case, close, run_python
 
 import jax_siglib
-from jax_siglib import sig, sig_backprop, sig_join
+from jax_siglib import sig, sig_backprop, sig_join, sig_jvp
 
 # Invariants compare two sums of at most 2 * 12 joins, each within 1e-14 of the scale of the level
 # (the sweeps hold 1e-13): 1e-12 leaves room for what a sum of 24 of them amounts to.
@@ -149,6 +149,53 @@ def test_long_float32_path():
     narrow = path.astype("float32")
     found = sig_backprop(narrow, sig(narrow, 3), g.astype("float32"), 3)
     close(found, exact, op.tolerance("float32", case, "Td"))
+
+
+@pytest.mark.parametrize("dtype", sweep.DTYPES)
+def test_few_long_paths(dtype):
+    """They are cut into pieces that go side by side, and come to what many paths come to.
+
+    No bit depends on the number of threads, or on the other path.
+    """
+    points = 4 * 16 * 64 + 7  # four pieces for each lane of the widest vectors, and a rest
+    path = np.cumsum(random_path(16, 2, points, 3) / 32, axis=1).astype(dtype)
+    many = sig(np.broadcast_to(path[:, None], (2, 40, points, 3)), 3)[:, 0]
+    found = sig(path, 3)
+    close(found, many, {"float32": 2e-6, "float64": TOLERANCE}[dtype])
+    np.testing.assert_array_equal(sig(path, 3, n_jobs=2), found)
+    close(sig(path[0], 3), found[0], {"float32": 2e-6, "float64": TOLERANCE}[dtype])
+    wide = np.concatenate([path, path], axis=-1)  # points that do not lie close together
+    np.testing.assert_array_equal(sig(wide[..., :3], 3, scalar_term=True)[:, 1:], found)
+    path[0, -1] = np.nan
+    spoilt = sig(path, 3)
+    assert np.isnan(spoilt[0]).all()
+    np.testing.assert_array_equal(spoilt[1], found[1])
+    with_rest = sig_join(sig(path[1, :-1], 3), path[1, -1] - path[1, -2], 3, 3)
+    close(with_rest, found[1], {"float32": 2e-6, "float64": TOLERANCE}[dtype])
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_rounding_does_not_add_up_along_a_path(batch):
+    """Of steps in one direction float32 would lose a digit for every ten times as many.
+
+    One path goes step by step in double; 8 go side by side, with what has gathered carried to
+    twice its digits from block to block. The gradient of the first and the last point is then off
+    by some units in the last place, about 4 of them, whatever the length. (That of a point in
+    between is a difference of two such numbers, and 10,000 times smaller.)
+    """
+    path = np.linspace(0, 1, 20_001)[:, None] * random_path(13, 1, 3)
+    path = np.broadcast_to(path + np.sin(path), (batch, *path.shape)).astype("float32")
+    g = random_path(14, batch, 39).astype("float32")
+    t_path = np.cos(path)
+    for dtype in ("float32", "float64"):
+        wide = [x.astype(dtype) for x in (path, g, t_path)]
+        out = sig(wide[0], 3)
+        found = out, sig_backprop(wide[0], out, wide[1], 3)[:, [0, -1]]
+        found += (sig_jvp(wide[0], wide[2], 3),)
+        if dtype == "float32":
+            narrow = found
+    for a, b in zip(narrow, found, strict=True):
+        close(a, b, 2e-6)
 
 
 MEMORY = """

@@ -1,6 +1,12 @@
 // A level below the top of a bundle of paths, for a block of steps: one word of level k
 // and its d children. The children's entries stay in registers while the steps pass,
 // and the chains leave a vector for each step.
+//
+// What a block adds to an entry is summed up by itself, from zero, and then added to the
+// entry, which is carried from block to block as a sum of two numbers, high and low part.
+// A million small steps, all in the same direction, would else be rounded a million times
+// to the last digit of what has gathered: the errors of a path that is run through and
+// undone again would grow with its length.
 #ifndef JAX_SIGLIB_CPU_BUNDLE_LEVELS_H_
 #define JAX_SIGLIB_CPU_BUNDLE_LEVELS_H_
 
@@ -19,6 +25,7 @@ struct BundleLevel {
   int64_t steps;   // of the block
   const T* v;      // their increments
   const T* inverse;
+  int64_t low;  // from an entry to its low part
 };
 
 template <class T>
@@ -62,6 +69,20 @@ class BundleLevels {
     ContractStrips<false, false>(ct, y, b, y_word, nullptr, y_word, w, level);
   }
 
+  // Adds a block's change to an entry, a sum of two numbers (Kahan). An infinite one has
+  // no low part.
+  static JAX_SIGLIB_INLINE void Carry(T* entry, V change, int64_t low, bool fresh) {
+    V sum = change, rest = Simd::Zero();
+    if (!fresh) {
+      const V before = Simd::Load(entry), more = Simd::Add(Simd::Load(entry + low), change);
+      sum = Simd::Add(before, more);
+      rest = more - (sum - before);
+      rest = rest == rest ? rest : Simd::Zero();
+    }
+    Simd::Store(entry, sum);
+    Simd::Store(entry + low, rest);
+  }
+
  private:
   // kChains: level.chains where that is known, else 0.
   template <bool kUndo, int C, int kChains>
@@ -71,9 +92,11 @@ class BundleLevels {
     const int64_t chains = kChains > 0 ? kChains : level.chains;
     const T* const inverse = level.inverse;
     const T* const v = level.v + from * W;
-    V value[C];
+    V before[C], change[C], value[C];
     Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-      value[c.value] = fresh ? Simd::Zero() : Simd::Load(s + c.value * W);
+      before[c.value] = fresh ? Simd::Zero() : Simd::Load(s + c.value * W);
+      change[c.value] = Simd::Zero();
+      value[c.value] = before[c.value];
     });
     const V sign = Simd::Set1(kUndo ? T(-1) : T(1));
     for (int64_t i = 0; i < steps; ++i) {
@@ -86,7 +109,8 @@ class BundleLevels {
         V word = Simd::Load(b.data + t * W);
         if (kUndo) word = Simd::Mul(word, sign);
         Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          value[c.value] = Simd::MulAdd(word, entry[c.value], value[c.value]);
+          change[c.value] = Simd::MulAdd(word, entry[c.value], change[c.value]);
+          value[c.value] = Simd::Add(before[c.value], change[c.value]);
         });
       };
       // out_k = S_k + B (x) v, and B is made of lower levels: so S_k = out_k - B (x) v.
@@ -102,8 +126,9 @@ class BundleLevels {
       }
       if (!kUndo) join();
     }
-    Unroll<0, C>([&](auto c)
-                     JAX_SIGLIB_LAMBDA { Simd::Store(s + c.value * W, value[c.value]); });
+    Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+      Carry(s + c.value * W, change[c.value], level.low, fresh);
+    });
   }
 
   template <bool kFirst, bool kTwice>
@@ -130,9 +155,11 @@ class BundleLevels {
                                             const BundleLevel<T>& level) {
     const int64_t d = level.dimension, chains = level.chains;
     const T* const inverse = level.inverse;
-    V total[C];
-    Unroll<0, C>([&](auto c)
-                     JAX_SIGLIB_LAMBDA { total[c.value] = Simd::Load(ct + c.value * W); });
+    V behind[C], change[C];
+    Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+      behind[c.value] = Simd::Load(ct + c.value * W);
+      change[c.value] = Simd::Zero();
+    });
     for (int64_t t = level.steps - 1; t >= 0; --t) {
       const int64_t at = (t * d + from) * W;
       const T* const v = level.v + at;
@@ -146,11 +173,11 @@ class BundleLevels {
       V product = kFirst ? Simd::Zero() : Simd::Load(fall);
       V t_product = kFirst || !kTwice ? Simd::Zero() : Simd::Load(t_fall);
       Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-        product = Simd::MulAdd(total[c.value], Simd::Load(v + c.value * W), product);
+        const V total = Simd::Add(behind[c.value], change[c.value]);
+        product = Simd::MulAdd(total, Simd::Load(v + c.value * W), product);
         if (kTwice)
-          t_product =
-              Simd::MulAdd(total[c.value], Simd::Load(t_v + at + c.value * W), t_product);
-        sum[c.value] = Simd::MulAdd(word, total[c.value], Simd::Load(sums + c.value * W));
+          t_product = Simd::MulAdd(total, Simd::Load(t_v + at + c.value * W), t_product);
+        sum[c.value] = Simd::MulAdd(word, total, Simd::Load(sums + c.value * W));
       });
       Simd::Store(fall, product);
       if (kTwice) Simd::Store(t_fall, t_product);
@@ -161,7 +188,7 @@ class BundleLevels {
         V all = Simd::Zero(), t_all = Simd::Zero();
         Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
           const V child = Simd::Load(x + c.value * kRow);
-          total[c.value] = Simd::Add(total[c.value], child);
+          change[c.value] = Simd::Add(change[c.value], child);
           const V entry = Simd::Load(v + c.value * W);
           all = c.value == 0 ? Simd::Mul(child, entry) : Simd::MulAdd(child, entry, all);
           if (kTwice) {
@@ -181,8 +208,9 @@ class BundleLevels {
       Unroll<0, C>(
           [&](auto c) JAX_SIGLIB_LAMBDA { Simd::Store(sums + c.value * W, sum[c.value]); });
     }
-    Unroll<0, C>([&](auto c)
-                     JAX_SIGLIB_LAMBDA { Simd::Store(ct + c.value * W, total[c.value]); });
+    Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+      Carry(ct + c.value * W, change[c.value], level.low, false);
+    });
   }
 };
 

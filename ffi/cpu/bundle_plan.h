@@ -4,6 +4,9 @@
 // steps of such a block, with its entry in a register. This is where the scratch of a
 // bundle lies; sig_bundle.h and sig_hvp_bundle.h say what happens there.
 //
+// From block to block the levels below N are kept to twice the digits of their type, as a
+// sum of two numbers: so errors do not grow with the number of steps.
+//
 // All sizes are in vectors. Neither the number of threads nor that of the other paths
 // in the bundle enters, so neither changes any bit of a result.
 #ifndef JAX_SIGLIB_CPU_BUNDLE_PLAN_H_
@@ -40,19 +43,20 @@ class BundlePlan {
     }
     chains_[degree] = at;
     const int64_t lower = algebra.offset(degree), increments = kSteps * d;
-    lower_ = algebra.length();
+    full_ = lower;
+    lower_ = full_ + algebra.length() + lower;
     ones_ = lower_ + lower;
     v_ = ones_ + kSteps;
     w_ = v_ + increments;
     up_ = w_ + increments;
     down_ = up_ + at;
     part_ = down_ + at;
-    t_lower_ = part_ + 2 * increments + d;
-    t_ct_lower_ = t_lower_ + lower;
+    t_lower_ = part_ + 2 * increments + d + lower;
+    t_ct_lower_ = t_lower_ + 2 * lower;
     t_v_ = t_ct_lower_ + lower;
     t_up_ = t_v_ + increments;
     t_down_ = t_up_ + at;
-    total_ = order == 1 ? t_lower_ : t_down_ + at;
+    total_ = order == 1 ? t_lower_ - lower : t_down_ + at;
   }
 
   // Whether to do a batch so. A full bundle takes half the time of its paths one after
@@ -86,9 +90,11 @@ class BundlePlan {
     return k == 0 ? 1 : std::min(algebra_.size(k), slice_ * algebra_.dimension());
   }
 
-  // A signature or cotangent, all levels; and one without the top level.
-  int64_t full() const { return 0; }
+  // A signature or cotangent, all levels; and one without the top level. In front of
+  // either are the low parts of the levels below the top, this far from the high ones.
+  int64_t full() const { return full_; }
   int64_t lower() const { return lower_; }
+  int64_t low() const { return -algebra_.offset(algebra_.degree()); }
   int64_t ones() const { return ones_; }
   // The increments of a block of steps, and their tangents or cotangents.
   int64_t v() const { return v_; }
@@ -136,7 +142,7 @@ class BundlePlan {
   int64_t order_;
   int64_t slice_;
   std::vector<int64_t> chains_;
-  int64_t lower_, ones_, v_, w_, up_, down_, part_;
+  int64_t full_, lower_, ones_, v_, w_, up_, down_, part_;
   int64_t t_lower_, t_ct_lower_, t_v_, t_up_, t_down_, total_;
 };
 

@@ -87,10 +87,8 @@ class BundleProducts {
       const T* step = v;
       V sum[R][C];
       Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
-        Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          sum[r.value][c.value] =
-              fresh ? Simd::Zero() : Simd::Load(to + (r.value * d + c.value) * W);
-        });
+        Unroll<0, C>([&](auto c)
+                         JAX_SIGLIB_LAMBDA { sum[r.value][c.value] = Simd::Zero(); });
       });
       for (int64_t t = 0; t < steps; ++t) {
         V each[R];
@@ -109,7 +107,9 @@ class BundleProducts {
       }
       Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
         Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          Simd::Store(to + (r.value * d + c.value) * W, sum[r.value][c.value]);
+          T* const entry = to + (r.value * d + c.value) * W;
+          const V before = fresh ? Simd::Zero() : Simd::Load(entry);
+          Simd::Store(entry, Simd::Add(before, sum[r.value][c.value]));
         });
       });
     });

@@ -51,18 +51,19 @@ class BundleTangents {
   // way back ends: of level 1 only the tangents t_ct and t_y count.
   static void ContractRoot(T* t_ct, Chains<T> t_y, T* w, const BundleLevel<T>& level) {
     for (int64_t j = 0; j < level.dimension; ++j) {
-      V total = Simd::Load(t_ct + j * W);
+      const V behind = Simd::Load(t_ct + j * W);
+      V change = Simd::Zero();
       for (int64_t t = level.steps - 1; t >= 0; --t) {
-        V sum = total;
+        V sum = Simd::Add(behind, change);
         for (int64_t n = 1; n < level.chains; ++n) {
           const V child = Simd::Load(t_y.data + (n - 1) * t_y.stride + j * kRow + t * W);
-          total = Simd::Add(total, child);
+          change = Simd::Add(change, child);
           sum = Simd::MulAdd(child, Simd::Set1(level.inverse[n]), sum);
         }
         T* const to = w + (t * level.dimension + j) * W;
         Simd::Store(to, Simd::Add(Simd::Load(to), sum));
       }
-      Simd::Store(t_ct + j * W, total);
+      BundleLevels<T>::Carry(t_ct + j * W, change, level.low, false);
     }
   }
 
@@ -78,20 +79,24 @@ class BundleTangents {
     const int64_t d = level.dimension, chains = level.chains;
     const T* const inverse = level.inverse;
     const T* const v = level.v + from * W;
-    V value[C], t_value[C];
+    V before[C], t_before[C], change[C], t_change[C], value[C], t_value[C];
     Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-      value[c.value] = !kValues || fresh ? Simd::Zero() : Simd::Load(s + c.value * W);
-      t_value[c.value] = fresh ? Simd::Zero() : Simd::Load(t_s + c.value * W);
+      before[c.value] = !kValues || fresh ? Simd::Zero() : Simd::Load(s + c.value * W);
+      t_before[c.value] = fresh ? Simd::Zero() : Simd::Load(t_s + c.value * W);
+      change[c.value] = t_change[c.value] = Simd::Zero();
+      value[c.value] = before[c.value];
+      t_value[c.value] = t_before[c.value];
     });
     for (int64_t i = 0; i < level.steps; ++i) {
       const int64_t t = kUndo ? level.steps - 1 - i : i;
-      // f(c, child + word (x) v, its tangent), given a chain of the word.
-      auto join = [&](V word, V t_word, auto&& f) JAX_SIGLIB_LAMBDA {
+      // f(c, x + word (x) v, its tangent), given a chain of the word.
+      auto join = [&](V word, V t_word, const V(&x)[C], const V(&t_x)[C],
+                      auto&& f) JAX_SIGLIB_LAMBDA {
         Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
           const V entry = Simd::Load(v + (t * d + c.value) * W);
           const V t_entry = Simd::Load(t_v + (t * d + c.value) * W);
-          f(c, kValues ? Simd::MulAdd(word, entry, value[c.value]) : value[c.value],
-            Simd::MulAdd(word, t_entry, Simd::MulAdd(t_word, entry, t_value[c.value])));
+          f(c, kValues ? Simd::MulAdd(word, entry, x[c.value]) : x[c.value],
+            Simd::MulAdd(word, t_entry, Simd::MulAdd(t_word, entry, t_x[c.value])));
         });
       };
       auto step = [&]() JAX_SIGLIB_LAMBDA {
@@ -100,9 +105,11 @@ class BundleTangents {
           word = Simd::Mul(word, Simd::Set1(T(-1)));
           t_word = Simd::Mul(t_word, Simd::Set1(T(-1)));
         }
-        join(word, t_word, [&](auto c, V out, V t_out) JAX_SIGLIB_LAMBDA {
-          value[c.value] = out;
-          t_value[c.value] = t_out;
+        join(word, t_word, change, t_change, [&](auto c, V out, V t_out) JAX_SIGLIB_LAMBDA {
+          change[c.value] = out;
+          t_change[c.value] = t_out;
+          value[c.value] = Simd::Add(before[c.value], out);
+          t_value[c.value] = Simd::Add(t_before[c.value], t_out);
         });
       };
       if (kUndo) step();
@@ -111,7 +118,7 @@ class BundleTangents {
         T* const to = next.data + (n - 1) * next.stride + t * W;
         T* const t_to = next.tangent + (n - 1) * next.stride + t * W;
         join(Simd::Mul(Simd::Load(b.data + n * b.stride + t * W), scale),
-             Simd::Mul(Simd::Load(b.tangent + n * b.stride + t * W), scale),
+             Simd::Mul(Simd::Load(b.tangent + n * b.stride + t * W), scale), value, t_value,
              [&](auto c, V chain, V t_chain) JAX_SIGLIB_LAMBDA {
                if (kValues) Simd::Store(to + c.value * kRow, chain);
                Simd::Store(t_to + c.value * kRow, t_chain);
@@ -120,8 +127,9 @@ class BundleTangents {
       if (!kUndo) step();
     }
     Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-      if (kValues) Simd::Store(s + c.value * W, value[c.value]);
-      Simd::Store(t_s + c.value * W, t_value[c.value]);
+      if (kValues)
+        BundleLevels<T>::Carry(s + c.value * W, change[c.value], level.low, fresh);
+      BundleLevels<T>::Carry(t_s + c.value * W, t_change[c.value], level.low, fresh);
     });
   }
 };

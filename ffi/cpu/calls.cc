@@ -12,6 +12,8 @@
 #include "half.h"
 #include "inverse_job.h"
 #include "kernels.h"
+#include "long_path.h"
+#include "pieces.h"
 #include "run.h"
 
 namespace jax_siglib {
@@ -223,7 +225,8 @@ void RunPath(const SigJob<T>& job, typename Kernels<T>::Path kernel,
            });
     return;
   }
-  Run<T>(threads, n, algebra.length() * points, job.plan.path_scratch(job.order),
+  Run<T>(threads, n, algebra.length() * points,
+         LongPathScratch(job.plan, job.points, job.order),
          [&](int64_t begin, int64_t end, T* scratch) { kernel(job, begin, end, scratch); });
 }
 
@@ -698,6 +701,13 @@ std::string Sig(const Array& path, const Array& out, int64_t degree, Threads thr
       return "";
     }
     const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
+    if (SigPieces<T>::MayPay(job, kernels.lanes)) {
+      SigPieces<T> pieces(job, kernels.lanes);
+      if (pieces.Pays()) {
+        pieces.Run(kernels, threads);
+        return "";
+      }
+    }
     RunPath(job, kernels.sig, kernels.sig_bundle, threads);
     return "";
   });

@@ -64,6 +64,12 @@ class BundleWalk {
     return {Vectors(chains), Vectors(tangents), at_.chain_stride(k) * W};
   }
 
+  // What is read from an operand has no low part.
+  void ClearLow(T* sig) const {
+    const int64_t low = at_.low() * W;
+    std::fill_n(sig + low, -low, T(0));
+  }
+
   // sig, all levels, from before the block to behind it.
   void Forward(T* sig, int64_t steps, bool fresh) {
     sig_ = sig;
@@ -103,7 +109,8 @@ class BundleWalk {
     return sig + (algebra_.offset(k) + first) * W;
   }
   BundleLevel<T> LevelAt(int64_t k) const {
-    return {algebra_.dimension(), top_ + 1 - k, steps_, Vectors(at_.v()), plan_.inverse()};
+    return {algebra_.dimension(), top_ + 1 - k,    steps_,
+            Vectors(at_.v()),     plan_.inverse(), at_.low() * W};
   }
   // Chains from word number i of the slice on.
   static Chains<T> From(Chains<T> chains, int64_t i) {
@@ -265,6 +272,8 @@ void SigBundleAdjoint(const SigJob<T>& job, int64_t begin, int64_t end, T* scrat
     bundle.Find(job.ct_out, ct_out);
     ReadLanes(sig_in, algebra.offset(algebra.degree()), sig);
     ReadLanes(ct_out, algebra.length(), ct_sig);
+    walk.ClearLow(sig);
+    walk.ClearLow(ct_sig);
     PointCotangents<T> points(job, at, bundle, scratch);
     ForBlocksBack(job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
       walk.Read(path, first, steps, job.point_stride, at.v());

@@ -110,6 +110,7 @@ void SigBundleAdjointTangent(const SigJob<T>& job, int64_t begin, int64_t end, T
       below.Read(path, first, steps, job.point_stride, at.v());
       below.Read(t_path, first, steps, job.t_point_stride, at.t_v());
     };
+    for (T* const x : {sig, t_sig, ct_sig, t_ct_sig}) below.ClearLow(x);
     ForBlocks(job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
       read(first, steps);
       below.Tangent(sig, t_sig, t_v, steps, first == 0);

@@ -9,7 +9,7 @@
 namespace jax_siglib {
 namespace JAX_SIGLIB_ISA {
 
-// A worker's scratch beyond that of a join; see JoinPlan::path_scratch.
+// A worker's scratch beyond that of a join; see LongPathScratch.
 template <class T>
 struct DualPathScratch {
   DualPathScratch(const JoinPlan<T>& plan, T* scratch)
@@ -20,18 +20,21 @@ struct DualPathScratch {
         sig(t_w + plan.displacement_scratch()),
         t_sig(sig + plan.residual_scratch()),
         ct_sig(t_sig + plan.residual_scratch()),
-        t_ct_sig(ct_sig + plan.residual_scratch()) {}
+        t_ct_sig(ct_sig + plan.residual_scratch()),
+        carry(t_ct_sig + plan.residual_scratch()),
+        full(carry + plan.displacement_scratch()) {}
 
   T *v, *t_v;            // an increment
   T *w, *t_w;            // its negative
   T *sig, *t_sig;        // levels below N
   T *ct_sig, *t_ct_sig;  // levels below N
+  T *carry, *full;       // as in PathScratch
 };
 
 // For degree 2 and up.
-template <class Steps, class T = typename Steps::T>
-void SigAdjointTangent(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
-  const JoinPlan<T>& plan = job.plan;
+template <class Steps, class T = typename Steps::T, class In>
+void SigAdjointTangent(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin,
+                       int64_t end, T* scratch) {
   const int64_t degree = plan.algebra().degree(), d = plan.algebra().dimension();
   const int64_t lower = plan.algebra().offset(degree);
   WorkerScratch<T> own(plan, scratch, job.order);
@@ -46,11 +49,11 @@ void SigAdjointTangent(const SigJob<T>& job, int64_t begin, int64_t end, T* scra
                                            own.chains, degree - 1);
   };
   for (int64_t b = begin; b < end; ++b) {
-    const T* const path = job.batch.At(job.path, b);
-    const T* const t_path = job.batch.At(job.t_path, b);
-    const T* const g = job.batch.At(job.ct_out, b);
-    T* const ct_path = job.batch.At(job.ct_path, b);
-    Fill(ct_path, job.points * d, T(0));
+    const In* const path = job.batch.At(job.path, b);
+    const In* const t_path = job.batch.At(job.t_path, b);
+    In* const ct_path = job.batch.At(job.ct_path, b);
+    const T* const g =
+        Widened(job.batch.At(job.ct_out, b), plan.algebra().length(), more.full);
     auto increment = [&](int64_t t) {
       Increment(path + t * job.point_stride, job.point_stride, d, more.v);
       Increment(t_path + t * job.t_point_stride, job.t_point_stride, d, more.t_v);
@@ -61,8 +64,9 @@ void SigAdjointTangent(const SigJob<T>& job, int64_t begin, int64_t end, T* scra
       increment(t);
       join(more.v, more.t_v);
     }
-    for (int64_t i = 0; i < lower; ++i) more.ct_sig[i] = g[i];
+    Convert(g, lower, more.ct_sig);
     Fill(more.t_ct_sig, lower, T(0));
+    PathCotangents<T, In> ct_points(ct_path, d, more.carry);
     for (int64_t t = job.points - 2; t >= 0; --t) {
       increment(t);
       for (int64_t j = 0; j < d; ++j) {
@@ -81,12 +85,9 @@ void SigAdjointTangent(const SigJob<T>& job, int64_t begin, int64_t end, T* scra
           steps, t_steps, more.t_sig, more.ct_sig, g, more.ct_sig, more.t_ct_sig, root,
           own.chains, {nullptr, nullptr, 0}, own.twins, degree, own.ct_v);
       steps.AddDisplacement(own.ct_v);
-      T* const ct_point = ct_path + t * d;
-      for (int64_t j = 0; j < d; ++j) {
-        ct_point[d + j] += own.ct_v[j];
-        ct_point[j] -= own.ct_v[j];
-      }
+      ct_points.Add(t, own.ct_v);
     }
+    ct_points.Finish();
   }
 }
 

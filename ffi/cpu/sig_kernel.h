@@ -1,32 +1,62 @@
 // sig, its tangent and its adjoint: the inner join of sig_join, folded over the
 // increments of a path in place. Going back, the levels below N are undone step by
 // step by joining -v, so that nothing is kept for each point of the path.
+//
+// Numbers are read and written in the type In of the job, and reckoned with in the type T
+// of the steps: double for long paths of floats (long_path.h).
 #ifndef JAX_SIGLIB_CPU_SIG_KERNEL_H_
 #define JAX_SIGLIB_CPU_SIG_KERNEL_H_
 
+#include <type_traits>
+
+#include "long_path.h"
 #include "sig_join_kernel.h"
+#include "with_steps.h"
 
 namespace jax_siglib {
 namespace JAX_SIGLIB_ISA {
 
-// A worker's scratch beyond that of a join; see JoinPlan::path_scratch.
+// f(StepsType<the Steps to use>{}, the plan for them).
+template <class In, class F>
+void WithPathSteps(const SigJob<In>& job, F&& f) {
+  if constexpr (std::is_same_v<In, float>) {
+    if (InDouble<In>(job.points)) {
+      const JoinPlan<double> plan = PlanInDouble(job.plan);
+      return WithSteps<double>(plan, [&](auto steps) { f(steps, plan); });
+    }
+  }
+  WithSteps<In>(job.plan, [&](auto steps) { f(steps, job.plan); });
+}
+
+// Scratch of floats, taken for doubles.
+template <class T, class In>
+inline T* AsScratch(In* scratch) {
+  return reinterpret_cast<T*>(scratch);
+}
+
+// A worker's scratch beyond that of a join; see LongPathScratch.
 template <class T>
 struct PathScratch {
   PathScratch(const JoinPlan<T>& plan, T* scratch)
       : v(scratch + plan.worker_scratch()),
         w(v + plan.displacement_scratch()),
-        sig(w + plan.displacement_scratch()),
-        ct_sig(sig + plan.residual_scratch()) {}
+        carry(w + plan.displacement_scratch()),
+        sig(carry + plan.displacement_scratch()),
+        ct_sig(sig + plan.residual_scratch()),
+        full(ct_sig + plan.residual_scratch()) {}
 
   T* v;       // an increment
   T* w;       // its tangent or its negative
+  T* carry;   // the cotangent of the increment after it
   T* sig;     // levels below N
   T* ct_sig;  // levels below N
+  T* full;    // all levels, for a job in another type
 };
 
-template <class T>
-inline void Increment(const T* point, int64_t stride, int64_t dimension, T* v) {
-  for (int64_t j = 0; j < dimension; ++j) v[j] = point[stride + j] - point[j];
+template <class In, class T>
+inline void Increment(const In* point, int64_t stride, int64_t dimension, T* v) {
+  for (int64_t j = 0; j < dimension; ++j)
+    v[j] = static_cast<T>(point[stride + j]) - static_cast<T>(point[j]);
 }
 
 template <class T>
@@ -34,54 +64,114 @@ inline void Fill(T* data, int64_t n, T value) {
   for (int64_t i = 0; i < n; ++i) data[i] = value;
 }
 
-template <class Steps, class T = typename Steps::T>
-void SigForward(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
-  const JoinPlan<T>& plan = job.plan;
+template <class From, class To>
+inline void Convert(const From* from, int64_t n, To* to) {
+  for (int64_t i = 0; i < n; ++i) to[i] = static_cast<To>(from[i]);
+}
+
+// Where to work on the n entries of a result: there, or else in `scratch`, from where
+// Deliver takes them.
+template <class T, class In>
+inline T* Workplace(In* result, T* scratch) {
+  if constexpr (std::is_same_v<T, In>) return result;
+  return scratch;
+}
+template <class T, class In>
+inline void Deliver(const T* from, int64_t n, In* result) {
+  if constexpr (!std::is_same_v<T, In>) Convert(from, n, result);
+}
+
+// An operand of n entries, in `scratch` if it is of another type.
+template <class T, class In>
+inline const T* Widened(const In* operand, int64_t n, T* scratch) {
+  if constexpr (std::is_same_v<T, In>) return operand;
+  Convert(operand, n, scratch);
+  return scratch;
+}
+
+// Cotangents of the points, from those of the increments, which come from the last to the
+// first. A point is the end of one increment and the beginning of the next.
+template <class T, class In>
+class PathCotangents {
+ public:
+  PathCotangents(In* ct_path, int64_t dimension, T* carry)
+      : ct_path_(ct_path), dimension_(dimension), carry_(carry) {
+    Fill(carry_, dimension_, T(0));
+  }
+  // Increment number t.
+  void Add(int64_t t, const T* ct_v) {
+    In* const point = ct_path_ + (t + 1) * dimension_;
+    for (int64_t j = 0; j < dimension_; ++j) {
+      point[j] = static_cast<In>(ct_v[j] - carry_[j]);
+      carry_[j] = ct_v[j];
+    }
+  }
+  // The first point, at last.
+  void Finish() {
+    for (int64_t j = 0; j < dimension_; ++j)
+      ct_path_[j] = static_cast<In>(T(0) - carry_[j]);
+  }
+
+ private:
+  In* ct_path_;
+  int64_t dimension_;
+  T* carry_;
+};
+
+template <class Steps, class T = typename Steps::T, class In>
+void SigForward(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin, int64_t end,
+                T* scratch) {
   const int64_t degree = plan.algebra().degree(), d = plan.algebra().dimension();
+  const int64_t length = plan.algebra().length();
   WorkerScratch<T> own(plan, scratch);
   PathScratch<T> more(plan, scratch);
   const Walk<Steps> walk(plan, plan.tile_chains(), 0, {0, 1}, degree);
   const Chains<T> root = FillRoot(plan.tile_chains(), degree, own.chains, T(1));
   for (int64_t b = begin; b < end; ++b) {
-    const T* const path = job.batch.At(job.path, b);
-    T* const out = job.batch.At(job.out, b);
-    Fill(out, plan.algebra().length(), T(0));
-    if (job.scalar_term) out[-1] = T(1);
+    const In* const path = job.batch.At(job.path, b);
+    In* const out = job.batch.At(job.out, b);
+    T* const sig = Workplace(out, more.full);
+    Fill(sig, length, T(0));
     for (int64_t t = 0; t + 1 < job.points; ++t) {
       Increment(path + t * job.point_stride, job.point_stride, d, more.v);
-      walk.Forward(Steps(more.v, d, own.sum), out, out, root, own.chains, degree);
+      walk.Forward(Steps(more.v, d, own.sum), sig, sig, root, own.chains, degree);
     }
+    Deliver(sig, length, out);
+    if (job.scalar_term) out[-1] = In(1);
   }
 }
 
-template <class Steps, class T = typename Steps::T>
-void SigTangent(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
-  const JoinPlan<T>& plan = job.plan;
+template <class Steps, class T = typename Steps::T, class In>
+void SigTangent(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin, int64_t end,
+                T* scratch) {
   const int64_t degree = plan.algebra().degree(), d = plan.algebra().dimension();
+  const int64_t length = plan.algebra().length();
   WorkerScratch<T> own(plan, scratch);
   PathScratch<T> more(plan, scratch);
   const Walk<Steps> walk(plan, plan.tile_chains(), 0, {0, 1}, degree);
   const DualChains<T> root = FillDualRoot(plan.tile_chains(), degree, own.chains);
   for (int64_t b = begin; b < end; ++b) {
-    const T* const path = job.batch.At(job.path, b);
-    const T* const t_path = job.batch.At(job.t_path, b);
-    T* const t_out = job.batch.At(job.t_out, b);
-    Fill(t_out, plan.algebra().length(), T(0));
+    const In* const path = job.batch.At(job.path, b);
+    const In* const t_path = job.batch.At(job.t_path, b);
+    In* const t_out = job.batch.At(job.t_out, b);
+    T* const t_sig = Workplace(t_out, more.full);
+    Fill(t_sig, length, T(0));
     Fill(more.sig, plan.algebra().offset(degree), T(0));
-    if (job.scalar_term) t_out[-1] = T(0);
     for (int64_t t = 0; t + 1 < job.points; ++t) {
       Increment(path + t * job.point_stride, job.point_stride, d, more.v);
       Increment(t_path + t * job.t_point_stride, job.t_point_stride, d, more.w);
       walk.template RiseTangent<true, true>(Steps(more.v, d, own.sum),
                                             Steps(more.w, d, own.t_sum), more.sig, more.sig,
-                                            t_out, t_out, root, own.chains, degree);
+                                            t_sig, t_sig, root, own.chains, degree);
     }
+    Deliver(t_sig, length, t_out);
+    if (job.scalar_term) t_out[-1] = In(0);
   }
 }
 
-template <class Steps, class T = typename Steps::T>
-void SigAdjoint(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
-  const JoinPlan<T>& plan = job.plan;
+template <class Steps, class T = typename Steps::T, class In>
+void SigAdjoint(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin, int64_t end,
+                T* scratch) {
   const int64_t degree = plan.algebra().degree(), d = plan.algebra().dimension();
   const int64_t lower = plan.algebra().offset(degree);
   WorkerScratch<T> own(plan, scratch);
@@ -90,13 +180,12 @@ void SigAdjoint(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
   const Walk<Steps> undo(plan, plan.tile_chains(), 0, {0, 1}, degree - 1);
   const Chains<T> root = FillRoot(plan.tile_chains(), degree, own.chains, T(1));
   for (int64_t b = begin; b < end; ++b) {
-    const T* const path = job.batch.At(job.path, b);
-    const T* const g = job.batch.At(job.ct_out, b);
-    T* const ct_path = job.batch.At(job.ct_path, b);
-    const T* const sig = job.batch.At(job.sig, b);
-    for (int64_t i = 0; i < lower; ++i) more.sig[i] = sig[i];
-    for (int64_t i = 0; i < lower; ++i) more.ct_sig[i] = g[i];
-    Fill(ct_path, job.points * d, T(0));
+    const In* const path = job.batch.At(job.path, b);
+    const T* const g =
+        Widened(job.batch.At(job.ct_out, b), plan.algebra().length(), more.full);
+    Convert(job.batch.At(job.sig, b), lower, more.sig);
+    Convert(g, lower, more.ct_sig);
+    PathCotangents<T, In> ct_points(job.batch.At(job.ct_path, b), d, more.carry);
     for (int64_t t = job.points - 2; t >= 0; --t) {
       Increment(path + t * job.point_stride, job.point_stride, d, more.v);
       for (int64_t j = 0; j < d; ++j) more.w[j] = -more.v[j];
@@ -111,12 +200,9 @@ void SigAdjoint(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
       walk.template Descend<false>(steps, more.sig, more.ct_sig, g, more.ct_sig, root,
                                    own.chains, {nullptr, 0}, own.twins, degree, own.ct_v);
       steps.AddDisplacement(own.ct_v);
-      T* const ct_point = ct_path + t * d;
-      for (int64_t j = 0; j < d; ++j) {
-        ct_point[d + j] += own.ct_v[j];
-        ct_point[j] -= own.ct_v[j];
-      }
+      ct_points.Add(t, own.ct_v);
     }
+    ct_points.Finish();
   }
 }
 

@@ -118,8 +118,15 @@ PATHS = [
     Path(1, 1024, 8, 5),  # one after another: no others to be done beside it
 ]
 QUICK_PATHS = [case for case in PATHS if case.label in ("128, 256, 4, 6", "128, 100, 5, 3")]
+SIGNAX_GAIN = 10.0  # jitted signature and gradient, at least
+PEER_BYTES = 4 << 30  # a peer that would keep more signatures than this is left out
 MEMORY_SIZES = ((1, 4, 6), (1, 8, 5))  # B, d, N
 MEMORY_POINTS = (64, 512, 4096)  # lengths of path between which memory should not grow
+
+# Paths so long that rounding might add up: B, d, N at either number of points.
+LONG_SIZES = ((1, 2, 5), (8, 2, 5), (1, 3, 4), (8, 3, 4), (8, 5, 3))
+LONG_POINTS = 100_000
+LONG_ERROR = 1e-4  # of the gradient, relative to its norm
 
 # Small enough for rational arithmetic.
 EXACT = [Join(1, 2, 3), Join(1, 3, 4), Join(1, 5, 3), Join(1, 2, 7), Join(1, 1, 6), Join(1, 10, 2)]

@@ -1,4 +1,4 @@
-"""sig and sig_backprop on numpy arrays, beside pysiglib; and the memory of the backward pass."""
+"""sig and sig_backprop on numpy arrays, beside pysiglib; jitted, beside signax; and memory."""
 
 import contextlib
 import ctypes
@@ -6,8 +6,10 @@ import functools
 from pathlib import Path as File
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import peers
-from cases import MEMORY_POINTS, MEMORY_SIZES, Path
+from cases import MEMORY_POINTS, MEMORY_SIZES, PEER_BYTES, SIGNAX_GAIN, Path
 from report import NOTHING, Table, at_least, at_most, number
 from timing import Call, Effort, Spread, compare
 
@@ -19,7 +21,11 @@ PEAK_ROUNDS = 20_000  # a tenth of a millisecond
 
 def tables(paths: list[Path], dtypes: list[str], effort: Effort) -> list[Table]:
     """All that is said of whole paths."""
-    return [_speed(paths, dtype, effort) for dtype in dtypes] + [_memory()]
+    return [
+        *(_speed(paths, dtype, effort) for dtype in dtypes),
+        _gradients(paths, effort),
+        _memory(),
+    ]
 
 
 def _speed(paths: list[Path], dtype: str, effort: Effort) -> Table:
@@ -72,6 +78,41 @@ def _speed(paths: list[Path], dtype: str, effort: Effort) -> Table:
         table.add(cells, size=case.label, dtype=dtype, timings=record)
         table.remark(case.label, taken)
     return table
+
+
+def _gradients(paths: list[Path], effort: Effort) -> Table:
+    table = Table(
+        "sig in a jitted program, forward and gradient, float32",
+        ["B, T, d, N", "ms", "times faster than signax"],
+        notes=[
+            "the signature and the derivative of the path for a given d_out, by jax.vjp in one"
+            " jitted function; signax keeps the signature of every point, and is left out where"
+            f" these are more than {PEER_BYTES >> 30} GiB"
+        ],
+    )
+    for case in paths:
+        path, sig, ct = (jnp.asarray(x) for x in case.operands("float32"))
+        calls = {"jax_siglib": _both(functools.partial(jax_siglib.sig, degree=case.degree))}
+        if peers.signax is not None and case.points * sig.nbytes <= PEER_BYTES:
+            calls["signax"] = _both(functools.partial(peers.signax.signature, depth=case.degree))
+        taken = compare(
+            {name: functools.partial(call, path, ct) for name, call in calls.items()}, effort
+        )
+        theirs, own = taken.get("signax"), taken["jax_siglib"]
+        gain = NOTHING if theirs is None else at_least(theirs.over(own), SIGNAX_GAIN)
+        record = {name: timing.record() for name, timing in taken.items()}
+        table.add([case.label, number(own.us.median / 1e3), gain], size=case.label, timings=record)
+        table.remark(case.label, taken)
+    return table
+
+
+def _both(signature: Any) -> Any:
+    @jax.jit
+    def both(path: Any, ct: Any) -> Any:
+        out, pull_back = jax.vjp(signature, path)
+        return out, pull_back(ct)
+
+    return lambda path, ct: jax.block_until_ready(both(path, ct))
 
 
 def _memory() -> Table:

@@ -21,6 +21,7 @@ if torch is not None:
 pysiglib = _optional("pysiglib")
 pysiglib_jax = _optional("pysiglib.jax_api") if pysiglib is not None else None
 signax_ops = _optional("signax.tensor_ops")
+signax = _optional("signax") if signax_ops is not None else None
 
 # JAX says once that it copies what pysiglib's host callback returns.
 warnings.filterwarnings("ignore", message="Detected a non-contiguous or view-based array")

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-SECTIONS = ("join", "combine", "jax", "in_place", "sig", "accuracy")
+SECTIONS = ("join", "combine", "jax", "in_place", "sig", "accuracy", "long_paths")
 
 
 def main() -> int:
@@ -25,6 +25,7 @@ def main() -> int:
     import in_place
     import jax_calls
     import join
+    import long_paths
     import machine
     import paths
     import products
@@ -41,6 +42,7 @@ def main() -> int:
         "in_place": lambda: in_place.tables(joins, dtypes, effort),
         "sig": lambda: paths.tables(path_cases, dtypes, effort),
         "accuracy": lambda: accuracy.tables(joins),
+        "long_paths": long_paths.tables,
     }
 
     about = machine.describe(options.xla_threads, keep_memory=options.keep_memory)

@@ -1,14 +1,14 @@
 #include "../kernel_functions.h"
 #include "../sig_kernel.h"
-#include "../with_steps.h"
 
 namespace jax_siglib {
 namespace JAX_SIGLIB_ISA {
 
 template <class T>
 void Sig(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
-  WithSteps<T>(job.plan, [&](auto steps) {
-    SigForward<typename decltype(steps)::type>(job, begin, end, scratch);
+  WithPathSteps(job, [&](auto steps, const auto& plan) {
+    using Steps = typename decltype(steps)::type;
+    SigForward<Steps>(job, plan, begin, end, AsScratch<typename Steps::T>(scratch));
   });
 }
 
