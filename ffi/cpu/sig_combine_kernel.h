@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "combine_job.h"
+#include "combine_static.h"
 #include "kernels.h"
 #include "simd.h"
 #include "unroll.h"
@@ -279,10 +280,38 @@ class CombineKernel {
   T* out_;
 };
 
+// Whether dimension and degree are the first of these, D and N, and all is done.
+template <class T, int D, int... kDegrees>
+bool DoStatic(const CombineJob<T>& job, int64_t begin, int64_t end) {
+  const TensorAlgebra& a = job.plan.algebra();
+  if (a.dimension() != D) return false;
+  return ([&] {
+    using Static = StaticCombine<T, D, kDegrees>;
+    if constexpr (Static::kFits) {
+      if (a.degree() != kDegrees) return false;
+      for (int64_t b = begin; b < end; ++b) {
+        T* const out = job.batch.At(job.out, b);
+        Static::Do(job.batch.At(job.term[0], b), job.batch.At(job.term[1], b), out);
+        if (job.scalar_term) out[-1] = job.scalar;
+      }
+      return true;
+    }
+    return false;
+  }() || ...);
+}
+
 template <class T>
 void SigCombineForward(const CombineJob<T>& job, JoinPhase phase, int64_t begin,
                        int64_t end, T* scratch) {
   if (phase == JoinPhase::kHead) return;
+#if defined(__AVX2__)
+  if (phase == JoinPhase::kWhole && job.products == 1 &&
+      (DoStatic<T, 2, 3, 4, 5, 6>(job, begin, end) ||
+       DoStatic<T, 3, 3, 4>(job, begin, end) || DoStatic<T, 4, 3>(job, begin, end) ||
+       DoStatic<T, 5, 3>(job, begin, end) || DoStatic<T, 6, 3>(job, begin, end) ||
+       DoStatic<T, 7, 3>(job, begin, end) || DoStatic<T, 8, 3>(job, begin, end)))
+    return;
+#endif
   CombineKernel<T> kernel(job, scratch);
   const int64_t tiles = phase == JoinPhase::kTile ? job.plan.tiles() : 1;
   for (int64_t i = begin; i < end; ++i) kernel.Element(i / tiles, phase, i % tiles);
