@@ -13,6 +13,7 @@ from jax_siglib._export import export_checks
 from jax_siglib._linear_sig import linear_sig
 from jax_siglib._sig import sig, sig_backprop, sig_hvp, sig_jvp
 from jax_siglib._sig_join import sig_join, sig_join_backprop, sig_join_hvp, sig_join_jvp
+from jax_siglib._sig_stream import sig_stream, sig_stream_backprop
 from jax_siglib._tensor_algebra import sig_length
 
 try:
@@ -34,4 +35,6 @@ __all__ = [
     "sig_join_jvp",
     "sig_jvp",
     "sig_length",
+    "sig_stream",
+    "sig_stream_backprop",
 ]

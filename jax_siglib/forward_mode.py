@@ -1,7 +1,7 @@
 """The functions of ``jax_siglib``, under the same names, for forward mode too.
 
-The ordinary ``sig_join``, ``sig`` and ``linear_sig`` register their backward pass with
-``jax.custom_vjp``, and JAX then refuses forward mode: ``jax.jvp``, ``jax.jacfwd``,
+The ordinary ``sig_join``, ``sig``, ``sig_stream`` and ``linear_sig`` register their backward pass
+with ``jax.custom_vjp``, and JAX then refuses forward mode: ``jax.jvp``, ``jax.jacfwd``,
 ``jax.linearize``. Here the same functions stand without that wrapper: the bare primitives, which
 know both modes, to any order. Their tangent is the kernel behind ``sig_join_jvp`` and ``sig_jvp``;
 reverse mode transposes it, and arrives at the same backward kernel. What differs is what JAX keeps
@@ -10,8 +10,8 @@ instead of keeping them.
 
 Everything else takes both modes as it is, and stands here only so that one import serves:
 ``sig_join_backprop``, ``sig_join_jvp``, ``sig_join_hvp``, ``sig_backprop``, ``sig_jvp``,
-``sig_hvp``, ``sig_length``. Derivatives of derivatives mix modes without this module:
-``jax.hessian`` is forward over reverse, and works on the ordinary functions.
+``sig_hvp``, ``sig_stream_backprop``, ``sig_length``. Derivatives of derivatives mix modes without
+this module: ``jax.hessian`` is forward over reverse, and works on the ordinary functions.
 
 Example:
     >>> import jax
@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 from jax_siglib._linear_sig import linear_sig_in_both_modes
 from jax_siglib._sig import sig_backprop, sig_hvp, sig_in_both_modes, sig_jvp
 from jax_siglib._sig_join import join_in_both_modes, sig_join_backprop, sig_join_hvp, sig_join_jvp
+from jax_siglib._sig_stream import sig_stream_backprop, sig_stream_in_both_modes
 from jax_siglib._tensor_algebra import sig_length
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
     "sig_join_jvp",
     "sig_jvp",
     "sig_length",
+    "sig_stream",
+    "sig_stream_backprop",
 ]
 
 Array = TypeVar("Array", bound=Any)
@@ -62,6 +65,19 @@ def sig_join(
 def sig(path: Array, degree: int, *, scalar_term: bool = False, n_jobs: int = 1) -> Array:
     """``jax_siglib.sig``, to be differentiated in forward and in reverse mode."""
     return sig_in_both_modes(path, degree, scalar_term, n_jobs)
+
+
+def sig_stream(
+    path: Array,
+    degree: int,
+    *,
+    initial: Array | None = None,
+    prepend: bool = False,
+    scalar_term: bool = False,
+    n_jobs: int = 1,
+) -> Array:
+    """``jax_siglib.sig_stream``, to be differentiated in forward and in reverse mode."""
+    return sig_stream_in_both_modes(path, degree, initial, prepend, scalar_term, n_jobs)
 
 
 def linear_sig(
