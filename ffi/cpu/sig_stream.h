@@ -2,8 +2,7 @@
 // of that. A row is the signature after one more step, made from the row before; going
 // back, the rows themselves are what each step started from, so that nothing is undone.
 //
-// Each step is a call of the kernels of joins, on some elements of the batch at a time: as
-// many as leave what a step reads and writes in the first-level cache for the next.
+// Each step is a call of the kernels of joins, on an element of the batch or a few.
 #ifndef JAX_SIGLIB_CPU_SIG_STREAM_H_
 #define JAX_SIGLIB_CPU_SIG_STREAM_H_
 
@@ -51,9 +50,11 @@ struct SigStreamJob {
 template <class T>
 class StreamSweep {
  public:
-  // How many elements to take at a time.
+  // How many elements to take at a time: where signatures are so small that the call of a
+  // kernel costs more than they do. Not more, for each is another piece of memory to be
+  // fetched from.
   static int64_t Elements(const SigStreamJob<T>& job) {
-    constexpr int64_t kEntries = 16384 / sizeof(T), kMost = 32;
+    constexpr int64_t kEntries = 2048 / sizeof(T), kMost = 8;
     if (job.batch.shape().rank() != 1) return 1;
     return std::clamp<int64_t>(kEntries / job.plan.algebra().length(), 1, kMost);
   }
@@ -138,6 +139,8 @@ class StreamSweep {
     for (int64_t i = job_.steps - 1; i >= 0; --i) {
       const int64_t t = job_.Row(i);
       AddRow(t, join.ct_sig);
+      if (i > 0) Prefetch(job_.ct_out, job_.Row(i - 1) * job_.ct_out_stride, length_);
+      if (i > 1) Prefetch(job_.stream, job_.Row(i - 2) * job_.stream_stride, lower_);
       Increments(job_.path, job_.point_stride, t, v_);
       join.sig = Of(i == 0 ? job_.initial : job_.stream);
       if (i > 0) join.sig.data += job_.Row(i - 1) * job_.stream_stride;
@@ -267,9 +270,29 @@ class StreamSweep {
   }
 
   void AddRow(int64_t t, const Operand<T>& ct_sig) const {
-    for (int64_t e = 0; e < count_; ++e)
-      Add(job_.batch.At(job_.ct_out, first_ + e) + t * job_.ct_out_stride, length_,
-          batch_.At(ct_sig, e));
+    for (int64_t e = 0; e < count_; ++e) {
+      // From its end, as the rows are gone through: memory is fetched ahead that way.
+      const T* const row = job_.batch.At(job_.ct_out, first_ + e) + t * job_.ct_out_stride;
+      T* const sum = batch_.At(ct_sig, e);
+      constexpr int64_t kBlock = 64 / sizeof(T);
+      int64_t end = length_;
+      for (; end >= kBlock; end -= kBlock)
+        Add(row + end - kBlock, kBlock, sum + end - kBlock);
+      Add(row, end, sum);
+    }
+  }
+
+  // Rows are gone through backwards, each of them forwards: the processor's own prefetching
+  // would fetch what has been used already. Inline, or GCC takes it for a function without
+  // effect.
+  __attribute__((always_inline)) void Prefetch(const Operand<const T>& rows, int64_t offset,
+                                               int64_t entries) const {
+    constexpr int64_t kLine = 64 / sizeof(T), kMost = 64 * kLine;
+    for (int64_t e = 0; e < count_; ++e) {
+      const T* const row = job_.batch.At(rows, first_ + e) + offset;
+      for (int64_t i = 0; i < std::min(entries, kMost); i += kLine)
+        __builtin_prefetch(row + i);
+    }
   }
 
   // Step t's share in the cotangent of the points at its ends.
