@@ -37,6 +37,7 @@ def test_what_is_declared():
     """The pairs that issue 3 asks for; without any, the tests below would test nothing."""
     found = {(p.values[0].name, *p.values[1:]) for p in PAIRS}
     assert {("sig_join", 0, 0), ("sig_join_backprop", 0, 0), ("sig_join_jvp", 2, 0)} <= found
+    assert {("sig_combine", 0, 0), ("sig_combine_backprop", 0, 0)} <= found
 
 
 def sizes(d):
