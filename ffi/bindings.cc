@@ -208,6 +208,46 @@ int64_t ScratchBytes(const std::string& operation, const std::string& dtype,
   return bytes;
 }
 
+void CallSigStream(const Operand& initial, const Operand& path, int64_t degree,
+                   bool prepend, int64_t n_jobs, const Output& out) {
+  const Array s = Read(initial), p = Read(path), o = Read(out);
+  Carry(n_jobs,
+        [&](Threads threads) { return SigStream(s, p, o, degree, prepend, threads); });
+}
+
+void CallSigStreamJvp(const Operand& initial, const Operand& path, const Operand& t_initial,
+                      const Operand& t_path, int64_t degree, bool prepend, int64_t n_jobs,
+                      const Output& t_out) {
+  const Array s = Read(initial), p = Read(path), t_s = Read(t_initial), t_p = Read(t_path),
+              o = Read(t_out);
+  Carry(n_jobs, [&](Threads threads) {
+    return SigStreamJvp(s, p, t_s, t_p, o, degree, prepend, threads);
+  });
+}
+
+void CallSigStreamBackprop(const Operand& stream_derivs, const Operand& initial,
+                           const Operand& path, const Operand& stream, int64_t degree,
+                           bool prepend, int64_t n_jobs, const Output& d_initial,
+                           const Output& d_path) {
+  const Array g = Read(stream_derivs), s = Read(initial), p = Read(path), r = Read(stream),
+              ct_s = Read(d_initial), ct_p = Read(d_path);
+  Carry(n_jobs, [&](Threads threads) {
+    return SigStreamBackprop(g, s, p, r, ct_s, ct_p, degree, prepend, threads);
+  });
+}
+
+void CallSigStreamHvp(const Operand& stream_derivs, const Operand& initial,
+                      const Operand& path, const Operand& t_initial, const Operand& t_path,
+                      int64_t degree, bool prepend, int64_t n_jobs, const Output& d_initial,
+                      const Output& d_path) {
+  const Array g = Read(stream_derivs), s = Read(initial), p = Read(path),
+              t_s = Read(t_initial), t_p = Read(t_path), ct_s = Read(d_initial),
+              ct_p = Read(d_path);
+  Carry(n_jobs, [&](Threads threads) {
+    return SigStreamHvp(g, s, p, t_s, t_p, ct_s, ct_p, degree, prepend, threads);
+  });
+}
+
 void CallSigCombine(const Operand& sig1, const Operand& sig2, int64_t dimension,
                     int64_t degree, int64_t n_jobs, const Output& out) {
   const Array s1 = Read(sig1), s2 = Read(sig2), o = Read(out);

@@ -17,6 +17,14 @@ from jax_siglib._sig import sig, sig_backprop, sig_hvp, sig_jvp
 from jax_siglib._sig_combine import sig_combine, sig_combine_backprop, sig_combine_jvp
 from jax_siglib._sig_inverse import sig_inverse
 from jax_siglib._sig_join import sig_join, sig_join_backprop, sig_join_hvp, sig_join_jvp
+from jax_siglib._sig_stream import sig_stream, sig_stream_backprop
+from jax_siglib._sig_windows import (
+    dyadic_windows,
+    expanding_windows,
+    sig_windows,
+    sliding_windows,
+)
+from jax_siglib._signature_stream import SignatureStream
 from jax_siglib._tensor_algebra import sig_length
 
 try:
@@ -25,7 +33,10 @@ except _metadata.PackageNotFoundError:  # run from a build tree that pip never s
     __version__ = "0+unknown"
 
 __all__ = [
+    "SignatureStream",
     "__version__",
+    "dyadic_windows",
+    "expanding_windows",
     "export_checks",
     "forward_mode",
     "linear_sig",
@@ -45,6 +56,10 @@ __all__ = [
     "sig_join_jvp",
     "sig_jvp",
     "sig_length",
+    "sig_stream",
+    "sig_stream_backprop",
+    "sig_windows",
+    "sliding_windows",
     "transform_path",
     "transform_path_backprop",
 ]

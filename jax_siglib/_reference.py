@@ -56,6 +56,9 @@ __all__ = [
     "sig_join_backprop",
     "sig_join_jvp",
     "sig_jvp",
+    "sig_stream",
+    "sig_stream_backprop",
+    "sig_stream_jvp",
 ]
 
 Array = jax.Array
@@ -240,8 +243,7 @@ def sig_backprop(
 
     The joins are undone from the last to the first: a segment appended is removed by appending its
     negative, so the prefix signatures come back one after another from the final one, and the
-    cotangent of the running signature travels with them. Every point but the outer two ends one
-    segment and starts another, hence gets the difference of their cotangents.
+    cotangent of the running signature travels with them.
     """
     del scalar_term  # plain from the length of ct_out
     dimension = path.shape[-1]
@@ -258,8 +260,104 @@ def sig_backprop(
 
     carry = ct_out, sig_lower
     ct_steps: Array = jax.lax.scan(step, carry, _increments(path), reverse=True)[1]
-    ct_steps = jnp.pad(ct_steps, [(1, 1)] + [(0, 0)] * (path.ndim - 1))
+    return _to_points(ct_steps)
+
+
+def sig_stream(
+    initial: Array, path: Array, *, degree: int, scalar_term: bool, prepend: bool
+) -> Array:
+    """Running signatures of paths (..., T, d), continued from ``initial``: a row for each step.
+
+    Prepending, the steps are taken from the last to the first, and so are the rows.
+    """
+    del scalar_term  # plain from the length of initial
+    initial, path = _stretched((initial, 1), (path, 2))
+    static: dict[str, Any] = {"dimension": path.shape[-1], "degree": degree, "prepend": prepend}
+
+    def step(running: Array, displacement: Array) -> tuple[Array, Array]:
+        joined = sig_join(running, displacement, **static)
+        return joined, joined
+
+    rows: Array = jax.lax.scan(step, initial, _increments(path), reverse=prepend)[1]
+    return jnp.moveaxis(rows, 0, -2)
+
+
+def sig_stream_jvp(
+    initial_lower: Array,
+    path: Array,
+    t_initial: Array,
+    t_path: Array,
+    *,
+    degree: int,
+    scalar_term: bool,
+    prepend: bool,
+) -> Array:
+    """Tangent of ``sig_stream``: as that of ``sig``, each step's kept."""
+    del scalar_term
+    lower, path, t_initial, t_path = _stretched(
+        (initial_lower, 1), (path, 2), (t_initial, 1), (t_path, 2)
+    )
+    static: dict[str, Any] = {"dimension": path.shape[-1], "prepend": prepend}
+
+    def step(carry: tuple[Array, Array], steps: tuple[Array, Array]) -> tuple:
+        (lower, t_sig), (displacement, t_displacement) = carry, steps
+        t_sig = sig_join_jvp(lower, displacement, t_sig, t_displacement, degree=degree, **static)
+        lower = sig_join(lower, displacement, degree=max(degree - 1, 0), **static)
+        return (lower, t_sig), t_sig
+
+    steps = _increments(path), _increments(t_path)
+    rows: Array = jax.lax.scan(step, (lower, t_initial), steps, reverse=prepend)[1]
+    return jnp.moveaxis(rows, 0, -2)
+
+
+def sig_stream_backprop(
+    ct_out: Array,
+    initial_lower: Array,
+    path: Array,
+    stream_lower: Array,
+    *,
+    degree: int,
+    scalar_term: bool,
+    prepend: bool,
+) -> tuple[Array, Array]:
+    """Cotangents of ``initial`` and ``path``, in one sweep against the steps.
+
+    The cotangent of the running signature gains that of its row before it goes back through the
+    join that made it; what that join started from is the row before.
+    """
+    del scalar_term
+    ct_out, lower, path, stream = _stretched(
+        (ct_out, 2), (initial_lower, 1), (path, 2), (stream_lower, 2)
+    )
+    static: dict[str, Any] = {"dimension": path.shape[-1], "degree": degree, "prepend": prepend}
+    ends = (stream[..., 1:, :], lower[..., None, :])
+    ends = ends if prepend else (lower[..., None, :], stream[..., :-1, :])
+    before = jnp.concatenate(ends, -2)[..., : stream.shape[-2], :]
+
+    def step(ct_sig: Array, row: tuple[Array, Array, Array]) -> tuple:
+        g, lower, displacement = row
+        return sig_join_backprop(ct_sig + g, lower, displacement, **static)
+
+    rows = jnp.moveaxis(ct_out, -2, 0), jnp.moveaxis(before, -2, 0), _increments(path)
+    zero = jnp.zeros_like(path[..., 0, :1]) + jnp.zeros(ct_out.shape[-1], ct_out.dtype)
+    found: tuple[Array, Array] = jax.lax.scan(step, zero, rows, reverse=not prepend)
+    return found[0], _to_points(found[1])
+
+
+def _to_points(ct_steps: Array) -> Array:
+    """Cotangents of points from those of the segments, time in front.
+
+    Every point but the outer two ends one segment and starts another, hence gets the difference of
+    their cotangents.
+    """
+    ct_steps = jnp.pad(ct_steps, [(1, 1)] + [(0, 0)] * (ct_steps.ndim - 1))
     return jnp.moveaxis(ct_steps[:-1] - ct_steps[1:], 0, -2)
+
+
+def _stretched(*operands: tuple[Array, int]) -> list[Array]:
+    """Arrays with their leading axes, all but the last so many, of full size."""
+    lead = jnp.broadcast_shapes(*(x.shape[: x.ndim - rank] for x, rank in operands))
+    return [jnp.broadcast_to(x, lead + x.shape[x.ndim - rank :]) for x, rank in operands]
 
 
 def _levels(flat: Array, dimension: int, degree: int) -> tuple[list[Array], bool]:

@@ -14,6 +14,7 @@ from jax_siglib import _checks
 __all__ = [
     "check_length",
     "has_scalar_term",
+    "in_layout",
     "layout_lengths",
     "level_slices",
     "lift",
@@ -123,6 +124,13 @@ def level_slices(dimension: int, degree: int, *, scalar_term: bool) -> list[slic
         slices.append(slice(start, start + dimension**level))
         start += dimension**level
     return slices
+
+
+def in_layout(sig: Any, scalar_term: bool, dimension: int, degree: int) -> Any:
+    """A signature in one of the layouts, from either; a scalar term that it lacks becomes 0."""
+    if has_scalar_term(sig.shape[-1], dimension, degree) == scalar_term:
+        return sig
+    return jnp.pad(sig, [(0, 0)] * (sig.ndim - 1) + [(1, 0)]) if scalar_term else sig[..., 1:]
 
 
 def lower(sig: Any, dimension: int, degree: int) -> Any:

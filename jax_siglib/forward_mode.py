@@ -1,18 +1,19 @@
 """The functions of ``jax_siglib``, under the same names, for forward mode too.
 
-The ordinary ``sig_join``, ``sig`` and ``linear_sig`` register their backward pass with
-``jax.custom_vjp``, and JAX then refuses forward mode: ``jax.jvp``, ``jax.jacfwd``,
-``jax.linearize``. Here the same functions stand without that wrapper: the bare primitives, which
-know both modes, to any order. Their tangent is the kernel behind ``sig_join_jvp`` and ``sig_jvp``;
-reverse mode transposes it, and arrives at the same backward kernel. What differs is what JAX keeps
+The ordinary ``sig_join``, ``sig``, ``sig_stream``, ``sig_windows`` and ``linear_sig`` register
+their backward pass with ``jax.custom_vjp``, and JAX then refuses forward mode: ``jax.jvp``,
+``jax.jacfwd``, ``jax.linearize``. Here the same functions stand without that wrapper: the bare
+primitives, which know both modes, to any order. Their tangent is the kernel behind
+``sig_join_jvp`` and ``sig_jvp``; reverse mode transposes it, and arrives at the same backward
+kernel. What differs is what JAX keeps
 for the backward pass of a path: here it asks for the lower levels of the signature once more
 instead of keeping them.
 
 Everything else takes both modes as it is, and stands here only so that one import serves:
 ``sig_combine``, ``sig_inverse``, ``sig_join_backprop``, ``sig_backprop`` and the like, ``sig_jvp``,
-``sig_length``, ``transform_path``, ``transform_path_backprop``. Derivatives of derivatives mix
-modes without this module: ``jax.hessian`` is forward over reverse, and works on the ordinary
-functions.
+``sig_stream_backprop``, ``sig_length``, ``transform_path``, ``transform_path_backprop``.
+Derivatives of derivatives mix modes without this module: ``jax.hessian`` is forward over reverse,
+and works on the ordinary functions.
 
 Example:
     >>> import jax
@@ -32,6 +33,8 @@ from jax_siglib._sig import sig_backprop, sig_hvp, sig_in_both_modes, sig_jvp
 from jax_siglib._sig_combine import sig_combine, sig_combine_backprop, sig_combine_jvp
 from jax_siglib._sig_inverse import sig_inverse
 from jax_siglib._sig_join import join_in_both_modes, sig_join_backprop, sig_join_hvp, sig_join_jvp
+from jax_siglib._sig_stream import sig_stream_backprop, sig_stream_in_both_modes
+from jax_siglib._sig_windows import sig_windows_in_both_modes
 from jax_siglib._tensor_algebra import sig_length
 
 __all__ = [
@@ -49,6 +52,9 @@ __all__ = [
     "sig_join_jvp",
     "sig_jvp",
     "sig_length",
+    "sig_stream",
+    "sig_stream_backprop",
+    "sig_windows",
     "transform_path",
     "transform_path_backprop",
 ]
@@ -84,6 +90,26 @@ def sig(
     """``jax_siglib.sig``, to be differentiated in forward and in reverse mode."""
     transform = read(time_aug, lead_lag, end_time, basepoint)
     return sig_in_both_modes(path, degree, transform, horner, scalar_term, n_jobs)
+
+
+def sig_stream(
+    path: Array,
+    degree: int,
+    *,
+    initial: Array | None = None,
+    prepend: bool = False,
+    scalar_term: bool = False,
+    n_jobs: int = 1,
+) -> Array:
+    """``jax_siglib.sig_stream``, to be differentiated in forward and in reverse mode."""
+    return sig_stream_in_both_modes(path, degree, initial, prepend, scalar_term, n_jobs)
+
+
+def sig_windows(
+    path: Array, windows: Any, degree: int, *, scalar_term: bool = False, n_jobs: int = 1
+) -> Array:
+    """``jax_siglib.sig_windows``, to be differentiated in forward and in reverse mode."""
+    return sig_windows_in_both_modes(path, windows, degree, scalar_term, n_jobs)
 
 
 def linear_sig(

@@ -1,6 +1,7 @@
 """OPS, the one table that every generic test runs over, and what goes with it."""
 
 import functools
+import math
 import os
 import resource
 import subprocess
@@ -119,6 +120,12 @@ class Op(NamedTuple):
         """
         return EXHAUSTIVE or self.order + order <= 2 or self.name.startswith("sig_join")
 
+    @property
+    def forward(self) -> "Op":
+        """The operation that it is a derivative of."""
+        op = BY_NAME[self.name.rpartition("_")[0]]
+        return both_modes(op) if self.in_both_modes else op
+
     def bind(self, case: Case, **more: Any) -> Callable[..., Any]:
         return functools.partial(self.call, **self.keywords(case), **more)
 
@@ -130,10 +137,10 @@ class Op(NamedTuple):
         function = self.bind_reference(case) if reference else self.bind(case)
         if not self.tied:
             return function
-        op = BY_NAME["sig"]
-        op = both_modes(op) if self.in_both_modes else op
-        sig = op.bind_reference(case) if reference else op.bind(case)
-        return lambda path, sig_derivs: function(path, sig(path), sig_derivs)
+        op = self.forward
+        of_free = op.bind_reference(case) if reference else op.bind(case)
+        n = len(op.takes)  # what it is a function of stands first, then comes the tied argument
+        return lambda *x: function(*x[:n], of_free(*x[:n]), *x[n:])
 
     def draw_free(self, *args: Any) -> list[Any]:
         """As ``draw``, the free arguments alone."""
@@ -141,7 +148,7 @@ class Op(NamedTuple):
         return [x for name, x in zip(self.takes, arrays, strict=True) if name not in self.tied]
 
     def shape(self, axes: str, case: Case) -> tuple[int, ...]:
-        sizes = {"L": case.length(), "T": case.points, "d": case.d}
+        sizes = {"L": case.length(), "T": case.points, "S": case.points - 1, "d": case.d}
         return tuple(sizes[axis] for axis in axes)
 
     def draw(self, seed: int, case: Case, dtype: str, batch: tuple[int, ...] = ()) -> list[Any]:
@@ -151,10 +158,11 @@ class Op(NamedTuple):
             (rng.integers(-64, 65, (*batch, *self.shape(axes, case))) / 64).astype(dtype)
             for axes in self.takes.values()
         ]
-        if self.tied:  # its second argument is the signature of its first
-            wide = arrays[0].astype(np.float64)
-            of_one = functools.partial(BY_NAME["sig"].oracle, case)
-            arrays[1] = over_batch(of_one, [wide], batch)[0].astype(dtype)
+        if self.tied:
+            n = len(self.forward.takes)
+            wide = [x.astype(np.float64) for x in arrays[:n]]
+            of_one = functools.partial(self.forward.oracle, case)
+            arrays[n] = over_batch(of_one, wide, batch)[0].astype(dtype)
         return arrays
 
     def truth(self, arrays: list[Any], case: Case, batch: tuple[int, ...] = ()) -> "Truth":
@@ -179,14 +187,14 @@ class Op(NamedTuple):
         Where all levels add up to a gradient of points, float32 may be off by 5e-6. Half precision
         is float32, rounded once: half a unit in the last place of the largest entry.
         """
-        float32 = 2e-6 if axes == "L" else 5e-6
+        float32 = 2e-6 if axes[-1] == "L" else 5e-6
         inside = {"float64": 1e-13}.get(dtype, float32) * max(self.errors(case), 1)
         return inside + {"float16": 2.0**-11, "bfloat16": 2.0**-8}.get(dtype, 0.0)
 
 
 def over_batch(function, arrays, batch):
     """Results of a function of single elements, for all elements of a batch."""
-    flat = [x.reshape(-1, *x.shape[len(batch) :]) for x in arrays]
+    flat = [x.reshape(math.prod(batch), *x.shape[len(batch) :]) for x in arrays]
     each = [as_tuple(function(*operands)) for operands in zip(*flat, strict=True)]
     return [np.stack(x).reshape(*batch, *x[0].shape) for x in zip(*each, strict=True)]
 
@@ -253,6 +261,28 @@ def _reference_sig_hvp(case, path, t_path, sig_derivs):
         return jax.vjp(forward, path)[1](sig_derivs)[0]
 
     return jax.jvp(gradient, (path,), (t_path,))[1]
+
+
+def with_initial(function):
+    """A function of streams with ``initial`` where the table wants its arrays: behind ``path``."""
+
+    @functools.wraps(function)
+    def call(path, initial, *arguments, **keywords):
+        return function(path, *arguments, initial=initial, **keywords)
+
+    return call
+
+
+def stream_keywords(case: Case) -> dict[str, Any]:
+    return {"degree": case.degree, "prepend": case.prepend, "scalar_term": case.scalar_term}
+
+
+def _reference_stream_backprop(case, path, initial, stream, g):
+    lower, rows = _lower(initial, case), _lower(stream, case)
+    ct_initial, ct_path = _reference.sig_stream_backprop(
+        g, lower, path, rows, **stream_keywords(case)
+    )
+    return ct_path, ct_initial
 
 
 OPS = [
@@ -413,13 +443,43 @@ OPS = [
         lambda case, sig: _reference.sig_inverse(sig, linear=False, **sig_keywords(case)),
         ("L",),
     ),
+    Op(
+        "sig_stream",
+        with_initial(jax_siglib.sig_stream),
+        {"path": "Td", "initial": "L"},
+        stream_keywords,
+        lambda case, path, initial: oracle.sig_stream(path, initial, case.degree, case.prepend),
+        lambda case, path, initial: _reference.sig_stream(initial, path, **stream_keywords(case)),
+        ("SL",),
+        has_prepend=True,
+        errors=lambda case: case.points - 1,
+    ),
+    Op(
+        "sig_stream_backprop",
+        with_initial(jax_siglib.sig_stream_backprop),
+        {"path": "Td", "initial": "L", "stream": "SL", "stream_derivs": "SL"},
+        lambda case: {"degree": case.degree, "prepend": case.prepend},
+        lambda case, path, initial, stream, g: oracle.sig_stream_backprop(
+            path, initial, g, case.degree, case.prepend
+        ),
+        _reference_stream_backprop,
+        ("Td", "L"),
+        has_prepend=True,
+        tied=("stream",),
+        errors=lambda case: 2 * (case.points - 1),
+    ),
 ]
 BY_NAME = {op.name: op for op in OPS}
 
 
 def both_modes(op: Op) -> Op:
     """The operation as ``jax_siglib.forward_mode`` has it."""
-    return op._replace(call=getattr(forward_mode, op.name), in_both_modes=True)
+    call = getattr(forward_mode, op.name)
+    if getattr(jax_siglib, op.name) is call:
+        call = op.call
+    elif "initial" in op.takes:
+        call = with_initial(call)
+    return op._replace(call=call, in_both_modes=True)
 
 
 by_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
@@ -433,7 +493,7 @@ def check(op: Op, case: Case, found: Any, truth: Truth, dtype: str, label: Any =
         assert ours.dtype == dtype, (op.name, case, label)
         assert ours.shape == exact.shape, (op.name, case, label)
         sections = [slice(None)]
-        if axes == "L":
+        if axes[-1] == "L":
             sections = oracle.level_slices(case.dimension(), case.degree, case.scalar_term)
         for s in sections:
             close(

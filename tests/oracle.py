@@ -173,6 +173,32 @@ def sig_backprop(path, g, degree):
     return ct_path
 
 
+def sig_stream(path, initial, degree, prepend=False):
+    """A row for each step, continued from ``initial`` and in its layout."""
+    steps, rows = path[1:] - path[:-1], []
+    for v in steps[::-1] if prepend else steps:
+        rows.append(sig_join(rows[-1] if rows else initial, v, path.shape[1], degree, prepend))
+    shape = (len(steps), initial.size)
+    return np.array(rows[::-1] if prepend else rows, path.dtype).reshape(shape)
+
+
+def sig_stream_backprop(path, initial, g, degree, prepend=False):
+    """Each row's cotangent carried back to the beginning by itself, and all added up."""
+    d, steps = path.shape[1], path[1:] - path[:-1]
+    order = range(len(steps))[::-1] if prepend else range(len(steps))
+    rows = sig_stream(path, initial, degree, prepend)
+    ct_path, ct_initial = path * _number(0, path), initial * _number(0, initial)
+    for last in range(len(steps)):
+        ct = g[order[last]]
+        for i in range(last, -1, -1):
+            before = rows[order[i - 1]] if i else initial
+            ct, ct_v = sig_join_backprop(ct, before, steps[order[i]], d, degree, prepend)
+            ct_path[order[i] + 1] += ct_v
+            ct_path[order[i]] -= ct_v
+        ct_initial = ct_initial + ct
+    return ct_path, ct_initial
+
+
 # Second order: the functions above run as they are on x + e t with e * e = 0, and what they give
 # with e is the derivative along t. Exact numbers are Duals; for floats e is i * EPSILON, whose
 # square vanishes beside 1.

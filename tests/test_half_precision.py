@@ -54,8 +54,8 @@ def widened(op, case, arrays):
     """The same numbers in float32, and to float32's accuracy what is a function of them."""
     wide = [x.astype("float32") for x in arrays]
     if op.tied:
-        keywords = {"degree": case.degree, "scalar_term": case.scalar_term}
-        wide[1] = jax_siglib.sig(wide[0], **keywords)
+        n = len(op.forward.takes)
+        wide[n] = op.forward.bind(case)(*wide[:n])
     return wide
 
 

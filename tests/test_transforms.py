@@ -120,7 +120,7 @@ def test_forward_mode_where_custom_vjp_rules_it_out(op):
     if wrapped:
         with pytest.raises(TypeError, match="custom_vjp"):
             jax.jvp(op.free(SMALL), arrays, arrays)
-    assert wrapped == (op.name in ("sig_join", "sig", "linear_sig"))
+    assert wrapped == (op.name in ("sig_join", "sig", "linear_sig", "sig_stream"))
 
 
 @by_op

@@ -92,6 +92,27 @@ std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out
 std::string SigHvp(const Array& ct_out, const Array& path, const Array& t_path,
                    const Array& ct_path, int64_t degree, Threads threads);
 
+// out is (..., points - 1, length), the running signatures of the path; each continues from
+// initial, a signature with or without its scalar term.
+std::string SigStream(const Array& initial, const Array& path, const Array& out,
+                      int64_t degree, bool prepend, Threads threads);
+// In the next three initial may lack its top level (and its scalar term): it is not read.
+std::string SigStreamJvp(const Array& initial, const Array& path, const Array& t_initial,
+                         const Array& t_path, const Array& t_out, int64_t degree,
+                         bool prepend, Threads threads);
+// stream is the result of SigStream, and may lack what initial may. In half precision it is
+// not read.
+std::string SigStreamBackprop(const Array& ct_out, const Array& initial, const Array& path,
+                              const Array& stream, const Array& ct_initial,
+                              const Array& ct_path, int64_t degree, bool prepend,
+                              Threads threads);
+// The derivative along (t_initial, t_path) of sig_stream_backprop, as a function of initial
+// and path alone. t_initial is as initial, and ct_initial levels below N.
+std::string SigStreamHvp(const Array& ct_out, const Array& initial, const Array& path,
+                         const Array& t_initial, const Array& t_path,
+                         const Array& ct_initial, const Array& ct_path, int64_t degree,
+                         bool prepend, Threads threads);
+
 // Bytes of scratch that a call takes at most at once, found by making it without anything
 // being read, written or allocated: `call` is one of the functions above on arrays whose
 // data is not looked at.

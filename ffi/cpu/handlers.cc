@@ -143,6 +143,43 @@ ffi::Error DoSigHvp(ffi::ThreadPool pool, int64_t degree, int64_t n_jobs,
   });
 }
 
+ffi::Error DoSigStream(ffi::ThreadPool pool, int64_t degree, bool prepend, int64_t n_jobs,
+                       ffi::AnyBuffer initial, ffi::AnyBuffer path, Result out) {
+  return Carry(pool, n_jobs, [&](Threads threads) {
+    return SigStream(Read(initial), Read(path), Read(*out), degree, prepend, threads);
+  });
+}
+
+ffi::Error DoSigStreamJvp(ffi::ThreadPool pool, int64_t degree, bool prepend,
+                          int64_t n_jobs, ffi::AnyBuffer initial, ffi::AnyBuffer path,
+                          ffi::AnyBuffer t_initial, ffi::AnyBuffer t_path, Result t_out) {
+  return Carry(pool, n_jobs, [&](Threads threads) {
+    return SigStreamJvp(Read(initial), Read(path), Read(t_initial), Read(t_path),
+                        Read(*t_out), degree, prepend, threads);
+  });
+}
+
+ffi::Error DoSigStreamBackprop(ffi::ThreadPool pool, int64_t degree, bool prepend,
+                               int64_t n_jobs, ffi::AnyBuffer ct_out,
+                               ffi::AnyBuffer initial, ffi::AnyBuffer path,
+                               ffi::AnyBuffer stream, Result ct_initial, Result ct_path) {
+  return Carry(pool, n_jobs, [&](Threads threads) {
+    return SigStreamBackprop(Read(ct_out), Read(initial), Read(path), Read(stream),
+                             Read(*ct_initial), Read(*ct_path), degree, prepend, threads);
+  });
+}
+
+ffi::Error DoSigStreamHvp(ffi::ThreadPool pool, int64_t degree, bool prepend,
+                          int64_t n_jobs, ffi::AnyBuffer ct_out, ffi::AnyBuffer initial,
+                          ffi::AnyBuffer path, ffi::AnyBuffer t_initial,
+                          ffi::AnyBuffer t_path, Result ct_initial, Result ct_path) {
+  return Carry(pool, n_jobs, [&](Threads threads) {
+    return SigStreamHvp(Read(ct_out), Read(initial), Read(path), Read(t_initial),
+                        Read(t_path), Read(*ct_initial), Read(*ct_path), degree, prepend,
+                        threads);
+  });
+}
+
 ffi::Error DoSigCombine(ffi::ThreadPool pool, int64_t dimension, int64_t degree,
                         int64_t n_jobs, ffi::AnyBuffer sig1, ffi::AnyBuffer sig2,
                         Result out) {
@@ -186,7 +223,7 @@ ffi::Error DoSigInverse(ffi::ThreadPool pool, int64_t dimension, int64_t degree,
   });
 }
 
-// What all joins, all products, and all functions of paths, are bound with.
+// What all joins, all products, all functions of paths, and all streams are bound with.
 auto JoinCall() {
   return ffi::Ffi::Bind()
       .Ctx<ffi::ThreadPool>()
@@ -207,6 +244,14 @@ auto CombineCall() {
 auto PathCall() {
   return ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Attr<int64_t>("degree").Attr<int64_t>(
       "n_jobs");
+}
+
+auto StreamCall() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Attr<int64_t>("degree")
+      .Attr<bool>("prepend")
+      .Attr<int64_t>("n_jobs");
 }
 
 }  // namespace
@@ -256,6 +301,33 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SigHvpHandler, jax_siglib::DoSigHvp,
                                   .Arg<AnyBuffer>()
                                   .Arg<AnyBuffer>()
                                   .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    SigStreamHandler, jax_siglib::DoSigStream,
+    jax_siglib::StreamCall().Arg<AnyBuffer>().Arg<AnyBuffer>().Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SigStreamJvpHandler, jax_siglib::DoSigStreamJvp,
+                              jax_siglib::StreamCall()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SigStreamBackpropHandler, jax_siglib::DoSigStreamBackprop,
+                              jax_siglib::StreamCall()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SigStreamHvpHandler, jax_siglib::DoSigStreamHvp,
+                              jax_siglib::StreamCall()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
                                   .Ret<AnyBuffer>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     SigCombineHandler, jax_siglib::DoSigCombine,
