@@ -18,7 +18,7 @@ import numpy as np
 import jax_siglib
 from jax_siglib import _primitive, _reference, _sig, _sig_join
 from jax_siglib import _tensor_algebra as ta
-from jax_siglib._native import ext
+from jax_siglib._native import ext, ext_cuda, without_cuda
 
 # Largest error allowed, relative to the largest entry of the level (or, for what has no levels, of
 # the whole): float64 rounds at 1e-16, float32 at 6e-8, and a path adds up what its joins round.
@@ -47,6 +47,7 @@ def _report() -> None:
     print(f"  instruction set  {ext.instruction_set()} (usable here: {usable})")
     print(f"  threads          up to {ext.max_threads()}")
     print(f"  XLA FFI          {'.'.join(map(str, ext.ffi_api_version()))}")
+    _report_cuda()
     served = _primitive.served()
     operations = {"sig_join": _sig_join.OPERATION, "sig": _sig.OPERATION}
     names = [primitive.name for operation in operations.values() for primitive in operation]
@@ -54,13 +55,28 @@ def _report() -> None:
     for name in names:
         for where, targets in served.items():
             kernel = f"jax_siglib_{name}_v1" in targets
-            by = f"C++ kernel ({ext.instruction_set()})" if kernel else "plain jax.numpy reference"
+            ours = {"cpu": f"C++ kernel ({ext.instruction_set()})", "cuda": "CUDA kernel"}[where]
+            by = ours if kernel else "plain jax.numpy reference"
             print(f"  {name:18} {where:6} {by}")
         print(f"  {'':18} other  plain jax.numpy reference")
     print("\nDevices here")
     for device in jax.devices():
-        by = "kernels" if served.get(device.platform) else "reference"
+        is_cuda = device.platform == "gpu" and "cuda" in device.client.platform_version.lower()
+        by = "kernels" if served.get("cuda" if is_cuda else device.platform) else "reference"
         print(f"  {device} ({device.device_kind}), served by {by}")
+
+
+def _report_cuda() -> None:
+    if ext_cuda is None:
+        print(f"  CUDA             {without_cuda}")
+        return
+    toolkit = ".".join(map(str, ext_cuda.toolkit()))
+    print(f"  CUDA             built with CUDA {toolkit} for {ext_cuda.architectures()}")
+    gpus, problem = ext_cuda.devices()
+    for gpu in gpus:
+        print(f"  GPU              {gpu}")
+    if not gpus:
+        print(f"  GPU              none: {problem or 'no device'}")
 
 
 def _example() -> None:

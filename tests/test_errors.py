@@ -96,7 +96,7 @@ def test_not_an_array(op, mode):
     for i, name, _ in each:
         others = ((arrays[i].tolist(), "list"), (None, "NoneType"), (1.0, "float"), ("x", "str"))
         for bad, found in others:
-            parts = [f"{name} must be a numpy array, a torch CPU tensor or a JAX array", found]
+            parts = [f"{name} must be a numpy array, a torch tensor or a JAX array", found]
             refuses(TypeError, parts, mode, op, replaced(arrays, i, bad))
 
 

@@ -72,27 +72,21 @@ class Batch {
   // the usual batch is one dimension. `strides` are the operands', all of this rank.
   template <int kOperands>
   void Collapse(Dims* const (&strides)[kOperands]) {
-    Collapse(strides, kOperands);
-  }
-  void Collapse(Dims* const* strides, int operands) {
     if (shape_.rank() < 2) return;
-    Dims* const* const end = strides + operands;
     int kept = 0;
     for (int i = 1; i < shape_.rank(); ++i) {
       bool even = true;
-      for (Dims* const* stride = strides; stride != end; ++stride)
-        even = even && (**stride)[kept] == (**stride)[i] * shape_[i];
+      for (const Dims* stride : strides)
+        even = even && (*stride)[kept] == (*stride)[i] * shape_[i];
       if (even) {
         shape_[kept] *= shape_[i];
       } else {
         shape_[++kept] = shape_[i];
       }
-      for (Dims* const* stride = strides; stride != end; ++stride)
-        (**stride)[kept] = (**stride)[i];
+      for (Dims* stride : strides) (*stride)[kept] = (*stride)[i];
     }
     shape_.Truncate(kept + 1);
-    for (Dims* const* stride = strides; stride != end; ++stride)
-      (*stride)->Truncate(kept + 1);
+    for (Dims* stride : strides) stride->Truncate(kept + 1);
   }
 
  private:

@@ -2,6 +2,7 @@
 #ifndef JAX_SIGLIB_CUDA_OPERANDS_H_
 #define JAX_SIGLIB_CUDA_OPERANDS_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -47,9 +48,11 @@ class Operands {
     if (!reader_.error().empty()) return reader_.error();
     Batch batch(reader_.batch());
     size = batch.size();
-    std::vector<Dims*> strides;
-    for (Entry& entry : entries_) strides.push_back(&entry.operand.stride);
-    batch.Collapse(strides.data(), static_cast<int>(strides.size()));
+    // Walked through together; to name one twice changes nothing.
+    Dims* strides[kMaxOperands];
+    std::fill_n(strides, kMaxOperands, &entries_[0].operand.stride);
+    for (size_t i = 0; i < entries_.size(); ++i) strides[i] = &entries_[i].operand.stride;
+    batch.Collapse(strides);
     if (batch.shape().rank() > kMaxLead) {
       reader_.Complain("operands are broadcast along " +
                        std::to_string(batch.shape().rank()) +
@@ -68,6 +71,8 @@ class Operands {
   }
 
  private:
+  static constexpr int kMaxOperands = 8;
+
   struct Entry {
     Operand<const char> operand;
     Pointer* pointer;
@@ -77,6 +82,7 @@ class Operands {
   void Add(const char* name, const Array& array, int core, Pointer& pointer, int64_t skip) {
     Operand<Access> operand;
     reader_.Read(name, array, core, operand, skip * EntryBytes(dtype_));
+    if (entries_.size() == kMaxOperands) return reader_.Complain("has too many operands");
     entries_.push_back({{operand.data, operand.stride}, &pointer});
   }
 
