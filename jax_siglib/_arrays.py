@@ -136,8 +136,8 @@ def _plain_tensor(torch: Any, name: str, tensor: Any) -> Any:
         where = "on the CPU" if ext_cuda is None else "on the CPU or on a CUDA device"
         why = f" (CUDA kernels: {without_cuda})" if tensor.is_cuda and ext_cuda is None else ""
         raise TypeError(
-            f"{name} must be a dense torch tensor {where}; got one on device"
-            f" {tensor.device} with layout {tensor.layout}{why}. Move it with .cpu(), or .to_dense()"
+            f"{name} must be a dense torch tensor {where}; got one on device {tensor.device} with"
+            f" layout {tensor.layout}{why}. Move it with .cpu(), or .to_dense()"
         )
     if tensor.is_neg():  # its sign may be a mark on the tensor, not in its memory
         tensor = tensor.resolve_neg()

@@ -75,8 +75,8 @@ def test_bad_direct_calls_are_refused(module):
     with pytest.raises(ValueError, match=r"displacement has 3 entries .* expected 2"):
         module.sig_join(array(14), array(3), 2, 3, False, 1, array(14), 0, allocate)
     with pytest.raises(ValueError, match="no GPU kernel"):
-        module.sig(array(4, 2), array(14), 80, 1, 0, allocate)
-    module.sig(array(0, 4, 2), array(0, 14), 3, 1, 0, allocate)  # no batch, nothing to launch
+        module.sig(array(4, 2), 80, 1, array(14), 0, allocate)
+    module.sig(array(0, 4, 2), 3, 1, array(0, 14), 0, allocate)  # no batch, nothing to launch
 
 
 def on_gpu(torch, tensor):

@@ -14,10 +14,13 @@ endif()
 option(JAX_SIGLIB_CUDA_ON_HOST "Build the CUDA kernels for the CPU, for tests"
        ${jax_siglib_cuda})
 
+option(JAX_SIGLIB_CUDA_WERROR "Treat warnings about these modules as errors"
+       ${JAX_SIGLIB_WERROR})
+
 set(jax_siglib_cuda_calls ffi/cuda/join_calls.cc ffi/cuda/path_calls.cc)
 function(jax_siglib_cuda_options target)
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra>)
-  if(JAX_SIGLIB_WERROR)
+  if(JAX_SIGLIB_CUDA_WERROR)
     target_compile_options(
       ${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Werror>
                         "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Werror all-warnings>")
