@@ -18,6 +18,7 @@ void RunJoin(JoinJob& job, Dtype dtype, Kernel kernel, JoinKind kind, Executor& 
   job.first_share = 0;
   for (const JoinStage& stage : stages) {
     job.stage = stage;
+    job.at = JoinWorkspace(levels, stage, kind.dual, kind.adjoint);
     job.from_above = job.to_below;
     job.to_below = nullptr;
     if (kind.adjoint && stage.from > 0) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "block.h"
+#include "chain_offsets.h"
 #include "lead.h"
 #include "levels.h"
 
@@ -25,6 +26,36 @@ struct JoinStage {
   int32_t groups = 1;  // of rows that are added up apart, for ct_v (adjoint)
 };
 
+// Where things lie in a block's workspace.
+struct JoinWorkspace {
+  JoinWorkspace() = default;
+  JoinWorkspace(const Levels& levels, const JoinStage& stage, bool dual, bool adjoint)
+      : order(dual ? 2 : 1) {
+    const int64_t d = levels.dimension();
+    inverses = order * d;
+    chains = inverses + levels.degree();
+    chain_offset = ChainOffsets(levels, stage.from, stage.to, stage.words);
+    chain_total = chain_offset(stage.to);
+    twins = chains + order * chain_total;
+    staged = sums = total = twins;
+    if (!adjoint) return;
+    staged = twins + order * chain_total;
+    const int64_t by_rows = stage.rows * (d | 1), by_letters = (stage.rows | 1) * d;
+    sums = staged + (by_rows > by_letters ? by_rows : by_letters);
+    total = sums + stage.groups * d;
+  }
+
+  int64_t order = 1;
+  int64_t inverses = 0;     // of 1, 2, ..., N
+  int64_t chains = 0;       // B, and, if dual, its tangents behind all of it
+  int64_t twins = 0;        // the adjoint's, alike
+  int64_t chain_total = 0;  // of either, without tangents
+  int64_t staged = 0;  // the children of some rows, rows (or letters) an odd number apart
+  int64_t sums = 0;    // for ct_v, of each group
+  int64_t total = 0;
+  ChainOffsets chain_offset;  // within chains, and within twins
+};
+
 struct JoinJob {
   Levels levels;
   Lead lead;
@@ -38,6 +69,7 @@ struct JoinJob {
   Pointer ct_displacement;
 
   JoinStage stage;
+  JoinWorkspace at;
 
   // Of the adjoint. Chains at the stage's highest level, from the tiles above it, and at
   // its lowest, for those below: of each element N-k chains of d^k words (their tangents
@@ -48,43 +80,6 @@ struct JoinJob {
   // added up apart; null if there is but one tile.
   void* shares = nullptr;
   int64_t first_share = 0, all_shares = 1;
-};
-
-// Where things lie in a block's workspace.
-struct JoinWorkspace {
-  JAX_SIGLIB_BOTH JoinWorkspace(const Levels& levels, const JoinStage& stage, bool dual,
-                                bool adjoint)
-      : order(dual ? 2 : 1) {
-    const int64_t d = levels.dimension();
-    inverses = order * d;
-    chains = inverses + levels.degree();
-    chain_total = ChainOffset(levels, stage, stage.to);
-    twins = chains + order * chain_total;
-    staged = sums = total = twins;
-    if (!adjoint) return;
-    staged = twins + order * chain_total;
-    const int64_t by_rows = stage.rows * (d | 1), by_letters = (stage.rows | 1) * d;
-    sums = staged + (by_rows > by_letters ? by_rows : by_letters);
-    total = sums + stage.groups * d;
-  }
-
-  // The chains of level k lie here behind those of the levels below it, N-k of them.
-  JAX_SIGLIB_BOTH static int64_t ChainOffset(const Levels& levels, const JoinStage& stage,
-                                             int32_t k) {
-    int64_t offset = 0;
-    for (int32_t i = stage.from; i < k; ++i)
-      offset += (levels.degree() - i) * stage.words * levels.Size(i - stage.from);
-    return offset;
-  }
-
-  int64_t order;
-  int64_t inverses;     // of 1, 2, ..., N
-  int64_t chains;       // B, and, if dual, its tangents behind all of it
-  int64_t twins;        // the adjoint's, alike
-  int64_t chain_total;  // of either, without tangents
-  int64_t staged;       // the children of some rows, rows (or letters) an odd number apart
-  int64_t sums;         // for ct_v, of each group
-  int64_t total;
 };
 
 }  // namespace cuda

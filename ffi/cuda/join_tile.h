@@ -27,12 +27,12 @@ class JoinTile {
         levels_(job.levels),
         from_(job.stage.from),
         to_(job.stage.to),
-        element_(item / job.stage.tiles),
-        tile_(item % job.stage.tiles),
+        element_(job.stage.tiles == 1 ? item : item / job.stage.tiles),
+        tile_(item - element_ * job.stage.tiles),
         first_(tile_ * job.stage.words),
         range_(static_cast<int32_t>(Least(job.stage.words, levels_.Size(from_) - first_))),
         words_(levels_, job.prepend, from_, first_, range_),
-        at_(levels_, job.stage, kDual, kAdjoint),
+        at_(job.at),
         v_(workspace),
         t_v_(workspace + levels_.dimension()),
         inverse_(workspace + at_.inverses),
@@ -92,7 +92,7 @@ class JoinTile {
       const int64_t offset = levels_.Offset(k + 1);
       const int32_t chains = k + 1 < to_ ? degree - k : 1;
       const T* const t_b = b + at_.chain_total;
-      T* const next = chains_ + JoinWorkspace::ChainOffset(levels_, job_.stage, k + 1);
+      T* const next = chains_ + at_.chain_offset(k + 1);
       T* const t_next = next + at_.chain_total;
       const Words::Children children(words_, parents);
       // S_N is asked for by the result alone, and by that of the tangent not at all.
@@ -184,7 +184,7 @@ class JoinTile {
       return {z == nullptr ? z : z + element_ * HandedOver(k), at_.order * size, size,
               true};
     }
-    const int64_t offset = JoinWorkspace::ChainOffset(levels_, job_.stage, k);
+    const int64_t offset = at_.chain_offset(k);
     return {twins_ + offset, words_.Count(k), at_.chain_total, false};
   }
 
@@ -195,7 +195,7 @@ class JoinTile {
       T* const y = static_cast<T*>(job_.to_below) + element_ * HandedOver(k) + first_;
       return {y, at_.order * size, size};
     }
-    const int64_t offset = JoinWorkspace::ChainOffset(levels_, job_.stage, k);
+    const int64_t offset = at_.chain_offset(k);
     return {twins_ + offset, words_.Count(k), at_.chain_total};
   }
 
@@ -239,7 +239,7 @@ class JoinTile {
     const int32_t d = levels_.dimension(), groups = job_.stage.groups;
     const int32_t parents = words_.Count(k);
     const int32_t contractions = k == 0 ? 0 : rows * chains;
-    const T* const b = chains_ + JoinWorkspace::ChainOffset(levels_, job_.stage, k) + first;
+    const T* const b = chains_ + at_.chain_offset(k) + first;
     const T* const t_b = b + at_.chain_total;
     const Divisor by_rows(rows);
     const Divisor by_inner(job_.prepend ? groups : d);
@@ -318,7 +318,7 @@ class JoinTile {
   int64_t first_;
   int32_t range_;
   Words words_;
-  JoinWorkspace at_;
+  const JoinWorkspace& at_;
   T *v_, *t_v_;
   T* inverse_;  // 1 / (c + 1)
   T *chains_, *twins_;

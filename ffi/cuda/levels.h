@@ -13,6 +13,10 @@ namespace cuda {
 
 class Levels {
  public:
+  // Of two letters there are 2^59 words of length 59, more than can be addressed. Of one
+  // letter there may be any number of levels, all alike.
+  static constexpr int kMaxDegree = 60;
+
   // Callers have checked that the length can be addressed, and that both are below
   // kMostItems.
   Levels() : Levels(1, 0) {}
@@ -42,10 +46,6 @@ class Levels {
   JAX_SIGLIB_BOTH int64_t Length() const { return Offset(degree_ + 1); }
 
  private:
-  // Of two letters there are 2^59 words of length 59, more than can be addressed. Of one
-  // letter there may be any number of levels, all alike.
-  static constexpr int kMaxDegree = 60;
-
   int32_t dimension_;
   int32_t degree_;
   Divisor by_dimension_;

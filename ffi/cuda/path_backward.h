@@ -77,8 +77,7 @@ class PathBackwardTile : public PathTile<S, kDual, true, Block> {
   // The adjoint's chains at level k.
   JAX_SIGLIB_KERNEL Dual Twins(int32_t k, int32_t step) const {
     if (k == this->degree_ - 1) return this->OfSteps(this->at_.y, step);
-    T* const y = this->memory_ + this->at_.twins +
-                 PathWorkspace::ChainOffset(this->levels_, this->job_.stage, k);
+    T* const y = this->memory_ + this->at_.twins + this->at_.chain_offset(k);
     return {y, y + this->at_.chain_total};
   }
   JAX_SIGLIB_KERNEL T* Sums(int32_t step) const {

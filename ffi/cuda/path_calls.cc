@@ -71,6 +71,7 @@ class PathOperands : public Operands {
  private:
   void Run(Kernel kernel, const PathKind& kind, Executor& executor) {
     job.stage = PlanPath(executor.limits, job.levels, job.batch, points_, kind);
+    job.at = PathWorkspace(job.levels, job.stage, kind.dual, kind.adjoint);
     const int64_t of_slot = (points_ - 1) * algebra_.dimension() * kind.entry_bytes;
     if (kind.adjoint) job.shares = executor.Allocate(job.batch * job.stage.slots * of_slot);
     const Launch launch =

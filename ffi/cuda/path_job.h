@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "block.h"
+#include "chain_offsets.h"
 #include "lead.h"
 #include "levels.h"
 
@@ -27,36 +28,16 @@ struct PathStage {
   int32_t groups = 1;  // of rows that are added up apart, for ct_v (adjoint)
 };
 
-// Entries of ct_path that a block of PathSums takes at a time.
-constexpr int32_t kSummedEntries = 1024;
-
-struct PathJob {
-  Levels levels;
-  Lead lead;
-  int64_t batch = 0;
-  bool scalar_term = false;
-  bool from_path = false;  // the adjoint is to work out the signature, not to read it
-  int64_t points = 1;
-  int64_t point_stride = 0, t_point_stride = 0;
-  // Those that an operation does not have are null. sig is the residual, levels < N.
-  Pointer path, t_path, sig, ct_out;
-  Pointer out;  // or t_out
-  Pointer ct_path;
-  PathStage stage;
-  void* shares = nullptr;  // of each element and slot: ct_v for every step
-};
-
 // Where things lie in a block's workspace; of what has a tangent it lies behind all of it.
 struct PathWorkspace {
-  JAX_SIGLIB_BOTH PathWorkspace(const Levels& levels, const PathStage& stage, bool dual,
-                                bool adjoint)
+  PathWorkspace() = default;
+  PathWorkspace(const Levels& levels, const PathStage& stage, bool dual, bool adjoint)
       : order(dual ? 2 : 1) {
     const int64_t d = levels.dimension(), degree = levels.degree(), root = stage.root;
     const int64_t block = stage.steps * Rows(levels, stage);
     below_total = levels.Offset(degree - root);
-    chain_total = ChainOffset(levels, stage, stage.root);
-    for (int64_t k = root; k < degree; ++k)
-      chain_total += (degree - k) * levels.Size(k - root);
+    chain_offset = ChainOffsets(levels, stage.root, levels.degree(), 1);
+    chain_total = chain_offset(levels.degree() - 1);  // that of level N-1 is kept in b
     v = 0;
     inverses = v + order * stage.steps * d;
     ancestors = inverses + degree;
@@ -80,34 +61,47 @@ struct PathWorkspace {
   JAX_SIGLIB_BOTH static int64_t Rows(const Levels& levels, const PathStage& stage) {
     return levels.Size(levels.degree() - 1 - stage.root);
   }
-  // The chains of level k lie here behind those of the levels below it, N-k of them.
-  JAX_SIGLIB_BOTH static int64_t ChainOffset(const Levels& levels, const PathStage& stage,
-                                             int32_t k) {
-    int64_t offset = 0;
-    for (int32_t i = stage.root; i < k; ++i)
-      offset += (levels.degree() - i) * levels.Size(i - stage.root);
-    return offset;
-  }
 
-  int64_t order;
-  int64_t v;          // increments of a block of steps
-  int64_t inverses;   // of 1, 2, ..., N
-  int64_t ancestors;  // S of the root and the words that it begins with; twice, old and new
-  int64_t below;      // S of the tile's levels below N
-  int64_t below_total;
-  int64_t chains;
-  int64_t chain_total;
-  int64_t b;  // B of level N-1 for the block's steps
-  int64_t
-      top;  // level N of the tile: of the result, or of ct_out, rows an odd number apart
+  int64_t order = 1;
+  int64_t v = 0;          // increments of a block of steps
+  int64_t inverses = 0;   // of 1, 2, ..., N
+  int64_t ancestors = 0;  // S of the root and of what it begins with; twice, old and new
+  int64_t below = 0;      // S of the tile's levels below N
+  int64_t below_total = 0;
+  int64_t chains = 0;
+  int64_t chain_total = 0;
+  int64_t b = 0;  // B of level N-1 for the block's steps
+  int64_t top =
+      0;  // the tile's level N: of the result, or of ct_out, rows an odd way apart
   // Of the adjoint: the contraction of level N with each increment, the cotangents of S,
   // the chains back, and what they leave with each ancestor and letter of theirs.
-  int64_t y;
-  int64_t ct_ancestors, ct_below;
-  int64_t twins;
-  int64_t sent, added;
-  int64_t sums;  // for ct_v of each step, of each group
-  int64_t total;
+  int64_t y = 0;
+  int64_t ct_ancestors = 0, ct_below = 0;
+  int64_t twins = 0;
+  int64_t sent = 0, added = 0;
+  int64_t sums = 0;  // for ct_v of each step, of each group
+  int64_t total = 0;
+  ChainOffsets chain_offset;  // within chains, and within twins
+};
+
+// Entries of ct_path that a block of PathSums takes at a time.
+constexpr int32_t kSummedEntries = 1024;
+
+struct PathJob {
+  Levels levels;
+  Lead lead;
+  int64_t batch = 0;
+  bool scalar_term = false;
+  bool from_path = false;  // the adjoint is to work out the signature, not to read it
+  int64_t points = 1;
+  int64_t point_stride = 0, t_point_stride = 0;
+  // Those that an operation does not have are null. sig is the residual, levels < N.
+  Pointer path, t_path, sig, ct_out;
+  Pointer out;  // or t_out
+  Pointer ct_path;
+  PathStage stage;
+  PathWorkspace at;
+  void* shares = nullptr;  // of each element and slot: ct_v for every step
 };
 
 }  // namespace cuda

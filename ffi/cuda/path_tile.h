@@ -31,7 +31,7 @@ class PathTile {
         rows_(static_cast<int32_t>(PathWorkspace::Rows(levels_, job.stage))),
         element_(element),
         tile_(tile),
-        at_(levels_, job.stage, kDual, kAdjoint),
+        at_(job.at),
         memory_(workspace) {}
 
  protected:
@@ -59,7 +59,7 @@ class PathTile {
   // Chains of level k, one behind the other. Of level N-1 there is one, for each step.
   JAX_SIGLIB_KERNEL Dual Chains(int32_t k, int32_t step) const {
     if (k == degree_ - 1) return OfSteps(at_.b, step);
-    T* const b = memory_ + at_.chains + PathWorkspace::ChainOffset(levels_, job_.stage, k);
+    T* const b = memory_ + at_.chains + at_.chain_offset(k);
     return {b, b + at_.chain_total};
   }
   // Something of all rows for each step of a block.
@@ -217,7 +217,7 @@ class PathTile {
   int32_t d_, degree_, root_;
   int32_t rows_;
   int64_t element_, tile_;
-  PathWorkspace at_;
+  const PathWorkspace& at_;
   T* memory_;
 };
 
