@@ -63,8 +63,9 @@ inline PathStage PlanPath(const Limits& limits, const Levels& levels, int64_t ba
   }
   stage.slots = stage.tiles;
   if (kind.adjoint) {
-    const int64_t share = batch * increments * d * kind.entry_bytes;
-    stage.slots = std::min(stage.tiles, std::max<int64_t>(1, limits.share_bytes / share));
+    // One divisor after the other: their product may be more than 64 bits hold.
+    const int64_t fit = limits.share_bytes / batch / increments / d / kind.entry_bytes;
+    stage.slots = std::min(stage.tiles, std::max<int64_t>(1, fit));
   }
   return stage;
 }
