@@ -18,7 +18,7 @@ import numpy as np
 import jax_siglib
 from jax_siglib import _primitive, _reference, _sig, _sig_combine, _sig_inverse, _sig_join
 from jax_siglib import _tensor_algebra as ta
-from jax_siglib._native import ext
+from jax_siglib._native import ext, ext_cuda, without_cuda
 
 # Largest error allowed, relative to the largest entry of the level (or, for what has no levels, of
 # the whole): float64 rounds at 1e-16, float32 at 6e-8, and a path adds up what its joins round.
@@ -49,6 +49,7 @@ def _report() -> None:
     rate = jax_siglib.multiply_add_rate()
     print(f"  multiply-adds    at most {rate:.2g} a second on a thread, in float32 (see sig_cost)")
     print(f"  XLA FFI          {'.'.join(map(str, ext.ffi_api_version()))}")
+    _report_cuda()
     served = _primitive.served()
     operations = _sig_join.OPERATION, _sig.OPERATION, _sig_combine.OPERATION
     names = [primitive.name for operation in operations for primitive in operation]
@@ -57,13 +58,28 @@ def _report() -> None:
     for name in names:
         for where, targets in served.items():
             kernel = f"jax_siglib_{name}_v1" in targets
-            by = f"C++ kernel ({ext.instruction_set()})" if kernel else "plain jax.numpy reference"
+            ours = {"cpu": f"C++ kernel ({ext.instruction_set()})", "cuda": "CUDA kernel"}[where]
+            by = ours if kernel else "plain jax.numpy reference"
             print(f"  {name:26} {where:6} {by}")
         print(f"  {'':26} other  plain jax.numpy reference")
     print("\nDevices here")
     for device in jax.devices():
-        by = "kernels" if served.get(device.platform) else "reference"
+        is_cuda = device.platform == "gpu" and "cuda" in device.client.platform_version.lower()
+        by = "kernels" if served.get("cuda" if is_cuda else device.platform) else "reference"
         print(f"  {device} ({device.device_kind}), served by {by}")
+
+
+def _report_cuda() -> None:
+    if ext_cuda is None:
+        print(f"  CUDA             {without_cuda}")
+        return
+    toolkit = ".".join(map(str, ext_cuda.toolkit()))
+    print(f"  CUDA             built with CUDA {toolkit} for {ext_cuda.architectures()}")
+    gpus, problem = ext_cuda.devices()
+    for gpu in gpus:
+        print(f"  GPU              {gpu}")
+    if not gpus:
+        print(f"  GPU              none: {problem or 'no device'}")
 
 
 def _example() -> None:

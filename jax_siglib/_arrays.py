@@ -1,8 +1,9 @@
 """numpy, torch or JAX in, the same out. The only file that knows torch, or the memory of an array.
 
 Explicit calls on numpy and torch go straight to the kernel: results are allocated in the caller's
-framework and filled in C++, operands are read where they lie. JAX arrays never pass through here;
-for them the operation is a JAX primitive.
+framework and filled in C++, operands are read where they lie. Tensors on a GPU are for the CUDA
+kernels, on torch's current stream; nothing waits for them. JAX arrays never pass through here; for
+them the operation is a JAX primitive, on whatever device they are.
 """
 
 import functools
@@ -12,6 +13,8 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+
+from jax_siglib._native import ext_cuda, without_cuda
 
 __all__ = [
     "call",
@@ -30,7 +33,7 @@ Framework = Literal["numpy", "torch", "jax"]
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 _LISTED = f"{', '.join(_DTYPES[:-1])} or {_DTYPES[-1]}"
 _BFLOAT16 = np.dtype(jax.numpy.bfloat16)  # ml_dtypes', which numpy's arrays hold as any other
-_WANTED = "a numpy array, a torch CPU tensor or a JAX array"
+_WANTED = "a numpy array, a torch tensor or a JAX array"
 
 
 def take(**arrays: Any) -> tuple[Framework, tuple[Any, ...]]:
@@ -71,6 +74,8 @@ def take(**arrays: Any) -> tuple[Framework, tuple[Any, ...]]:
             "torch tensors cannot stand beside arrays of another framework: all arrays must be"
             f" torch tensors or none; got {listed}"
         )
+    if "torch" in found:
+        _check_devices(taken)
     check_dtypes(**taken)
     framework: Framework = "jax" if "jax" in found else found.pop()
     return framework, tuple(taken.values())
@@ -123,8 +128,11 @@ def call(
         outs: tuple[Any, ...] = tuple(np.empty(shape, arrays[0].dtype) for shape in shapes)
         memory = _memory_of_numpy
     else:
-        dtype = arrays[0].dtype
-        outs = tuple(torch.empty(shape, dtype=dtype, device="cpu") for shape in shapes)
+        dtype, device = arrays[0].dtype, arrays[0].device
+        outs = tuple(torch.empty(shape, dtype=dtype, device=device) for shape in shapes)
+        if not arrays[0].is_cpu:
+            _call_on_gpu(torch, kernel, arrays, static, outs)
+            return outs
         memory = _memory_of_bfloat16_tensor if dtype is torch.bfloat16 else _memory_of_tensor
     kernel(*(_packed(memory(x)) for x in arrays), *static, *map(memory, outs))
     return outs
@@ -167,14 +175,18 @@ def zeros_like_batch(like: Any, length: int) -> Any:
     if isinstance(like, np.ndarray):
         return np.broadcast_to(np.zeros(length, like.dtype), (*like.shape[:-1], length))
     torch = sys.modules["torch"]
-    return torch.zeros(length, dtype=like.dtype, device="cpu").expand(*like.shape[:-1], length)
+    zeros = torch.zeros(length, dtype=like.dtype, device=like.device)
+    return zeros.expand(*like.shape[:-1], length)
 
 
 def _plain_tensor(torch: Any, name: str, tensor: Any) -> Any:
-    if not tensor.is_cpu or tensor.layout is not torch.strided:
+    served = tensor.is_cpu or (tensor.is_cuda and ext_cuda is not None)
+    if not served or tensor.layout is not torch.strided:
+        where = "on the CPU" if ext_cuda is None else "on the CPU or on a CUDA device"
+        why = f" (CUDA kernels: {without_cuda})" if tensor.is_cuda and ext_cuda is None else ""
         raise TypeError(
-            f"{name} must be a dense torch tensor on the CPU; got one on device"
-            f" {tensor.device} with layout {tensor.layout}. Move it with .cpu(), or .to_dense()"
+            f"{name} must be a dense torch tensor {where}; got one on device {tensor.device} with"
+            f" layout {tensor.layout}{why}. Move it with .cpu(), or .to_dense()"
         )
     if tensor.is_neg():  # its sign may be a mark on the tensor, not in its memory
         tensor = tensor.resolve_neg()
@@ -189,6 +201,47 @@ def _plain_tensor(torch: Any, name: str, tensor: Any) -> Any:
         )
     # autograd.Function.forward runs with gradients off on tensors that still carry the mark.
     return tensor.detach()
+
+
+def _check_devices(tensors: dict[str, Any]) -> None:
+    """Refuse tensors on several devices: nothing is moved silently."""
+    devices = {name: str(tensor.device) for name, tensor in tensors.items()}
+    if len(set(devices.values())) > 1:
+        listed = ", ".join(f"{name} on {device}" for name, device in devices.items())
+        raise TypeError(f"all torch tensors must be on the same device; got {listed}")
+
+
+def _call_on_gpu(
+    torch: Any,
+    kernel: Callable[..., None],
+    tensors: Sequence[Any],
+    static: Sequence[Any],
+    outs: Sequence[Any],
+) -> None:
+    """Launch the CUDA twin of a kernel, after what torch's current stream has been given so far."""
+    twin = getattr(ext_cuda, kernel.__name__, None)
+    if twin is None:
+        raise TypeError(f"{kernel.__name__} has no CUDA kernel; move the tensors with .cpu()")
+    device, scratch = tensors[0].device, []
+
+    def allocate(size: int) -> int:  # torch hands it on to later work of the same stream only
+        scratch.append(torch.empty(size, dtype=torch.uint8, device=device))
+        return int(scratch[-1].data_ptr())
+
+    with torch.cuda.device(device):
+        stream = torch.cuda.current_stream(device).cuda_stream
+        operands = (_described(_side_by_side(x)) for x in tensors)
+        twin(*operands, *static, *map(_described, outs), stream, allocate)
+
+
+def _described(tensor: Any) -> tuple[int, str, list[int], list[int]]:
+    """What a CUDA kernel has to know of a tensor: address, dtype, shape, strides in entries."""
+    return tensor.data_ptr(), _dtype_name(tensor), list(tensor.shape), list(tensor.stride())
+
+
+def _side_by_side(tensor: Any) -> Any:
+    """As ``_packed``, of a tensor, which is always at its natural address."""
+    return tensor if tensor.shape[-1] < 2 or tensor.stride(-1) == 1 else tensor.contiguous()
 
 
 def _dtype_name(array: Any) -> str:

@@ -1,9 +1,9 @@
-"""The compiled module, or a plain word on why it is not there."""
+"""The compiled modules, or a plain word on why one is not there."""
 
 import importlib
 from typing import Any
 
-__all__ = ["ext"]
+__all__ = ["ext", "ext_cuda", "without_cuda"]
 
 try:
     ext: Any = importlib.import_module("jax_siglib._ext")
@@ -17,3 +17,15 @@ except ModuleNotFoundError as error:
         " `pip install .` in the clone, then run Python from another folder, or use the console"
         " script `jax-siglib`, which does not look into the current folder."
     ) from None
+
+# The CUDA kernels, which an installation may lack; then why. A module that is there but can not be
+# loaded must not keep those from working who have no use for it.
+ext_cuda: Any
+try:
+    ext_cuda, without_cuda = importlib.import_module("jax_siglib._ext_cuda"), ""
+except ModuleNotFoundError as error:
+    if error.name != "jax_siglib._ext_cuda":
+        raise
+    ext_cuda, without_cuda = None, "not built: there was no CUDA compiler, or it was not asked for"
+except ImportError as error:
+    ext_cuda, without_cuda = None, f"built, but cannot be loaded: {error}"

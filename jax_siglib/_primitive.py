@@ -20,7 +20,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jax_siglib import _partition
 from jax_siglib._in_place import overwritable
-from jax_siglib._native import ext
+from jax_siglib._native import ext, ext_cuda
 
 __all__ = ["INLINE", "Kernel", "in_place", "make_primitive", "plain", "served", "sum_to", "vary"]
 
@@ -30,9 +30,14 @@ Shape = tuple[int, ...]
 # and its lowering does not see where its arguments come from (_in_place.py).
 INLINE: Any = jax.Inline.JAX_EARLY if hasattr(jax, "Inline") else True
 
-_CPU_TARGETS: dict[str, Any] = ext.registrations()
-for _target, _capsule in _CPU_TARGETS.items():
-    jax.ffi.register_ffi_target(_target, _capsule, platform="cpu", api_version=1)
+# By platform, as lowering rules name it, the kernels under the names of their FFI targets.
+_TARGETS: dict[str, dict[str, Any]] = {"cpu": ext.registrations()}
+if ext_cuda is not None:
+    _TARGETS["cuda"] = ext_cuda.registrations()
+for _platform, _capsules in _TARGETS.items():
+    for _target, _capsule in _capsules.items():
+        _xla_platform = {"cuda": "CUDA"}.get(_platform, _platform)
+        jax.ffi.register_ffi_target(_target, _capsule, platform=_xla_platform, api_version=1)
 _IN_PLACE: dict[str, tuple[tuple[int, int], ...]] = {}
 
 
@@ -63,7 +68,7 @@ class Kernel(NamedTuple):
 
 def served() -> dict[str, frozenset[str]]:
     """Names of the kernels' FFI targets by the platform they serve."""
-    return {"cpu": frozenset(_CPU_TARGETS)}
+    return {platform: frozenset(targets) for platform, targets in _TARGETS.items()}
 
 
 def in_place() -> dict[str, tuple[tuple[int, int], ...]]:
@@ -161,10 +166,11 @@ def _lowering(
     # The rule without a platform serves every platform that has no rule of its own.
     by_reference = mlir.lower_fun(plain(kernel), multiple_results=True)
     mlir.register_lowering(on_platform, by_reference)
-    if kernel.target is not None and kernel.target in _CPU_TARGETS:
-        _IN_PLACE[kernel.target] = kernel.in_place
-        by_kernel = _kernel_lowering(kernel.target, kernel.ranks, attributes)
-        mlir.register_lowering(on_platform, by_kernel, platform="cpu")
+    for platform, targets in _TARGETS.items():
+        if kernel.target is not None and kernel.target in targets:
+            _IN_PLACE[kernel.target] = kernel.in_place
+            by_kernel = _kernel_lowering(kernel.target, kernel.ranks, attributes)
+            mlir.register_lowering(on_platform, by_kernel, platform=platform)
 
     def lowering(context: Any, *operands: Any, **params: Any) -> Any:
         in_place = tuple(

@@ -98,7 +98,7 @@ def test_not_an_array(op, mode):
         for bad, found in others:
             if bad is None and name == "initial":  # the keyword's default
                 continue
-            parts = [f"{name} must be a numpy array, a torch CPU tensor or a JAX array", found]
+            parts = [f"{name} must be a numpy array, a torch tensor or a JAX array", found]
             refuses(TypeError, parts, mode, op, replaced(arrays, i, bad))
 
 

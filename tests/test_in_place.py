@@ -218,7 +218,7 @@ def test_no_copy_in_a_step_of_a_loop(op, operand, result, loop):
     donating = jax.jit(run, donate_argnums=operand).lower(*arrays).compile()
     assert not sized_copies(donating.as_text(), shape, (1, *shape))  # nor before the loop
     # Results that the loop has no use for have to lie somewhere, and so do levels below the
-    # highest: of two signatures, half the size of one. A copy of the carry would be as large as one.
+    # highest: of two signatures, half the size of one. A copy of the carry would be as large as it.
     unused = sum(x.nbytes for x in as_tuple(op.bind(CASE)(*arrays))) - arrays[operand].nbytes
     spare = donating.memory_analysis().temp_size_in_bytes - unused
     assert spare < arrays[operand].nbytes * 3 / 4

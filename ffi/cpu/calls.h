@@ -8,21 +8,10 @@
 #include <functional>
 #include <string>
 
-#include "batch.h"
+#include "../arrays.h"
 #include "parallel_for.h"
 
 namespace jax_siglib {
-
-enum class Dtype { kFloat16, kBFloat16, kFloat32, kFloat64, kOther };
-
-// An array in memory; strides in entries, 0 along a broadcast dimension. The last
-// dimension is dense.
-struct Array {
-  Dtype dtype = Dtype::kOther;
-  void* data = nullptr;
-  Dims shape;
-  Dims stride;
-};
 
 // Whether whoever waits for a call no longer wants it (Ctrl-C). Asked between items of a
 // batch, from any thread; what has been begun is finished.

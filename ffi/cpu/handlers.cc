@@ -5,6 +5,7 @@
 #include <new>
 #include <utility>
 
+#include "../xla_arrays.h"
 #include "calls.h"
 
 namespace jax_siglib {
@@ -22,38 +23,6 @@ class XlaScheduler final : public Scheduler {
  private:
   ffi::ThreadPool pool_;
 };
-
-Dtype ReadDtype(ffi::DataType type) {
-  switch (type) {
-    case ffi::F16:
-      return Dtype::kFloat16;
-    case ffi::BF16:
-      return Dtype::kBFloat16;
-    case ffi::F32:
-      return Dtype::kFloat32;
-    case ffi::F64:
-      return Dtype::kFloat64;
-    default:
-      return Dtype::kOther;
-  }
-}
-
-Array Read(ffi::AnyBuffer buffer) {
-  Array array;
-  array.dtype = ReadDtype(buffer.element_type());
-  array.data = buffer.untyped_data();
-  const auto dimensions = buffer.dimensions();
-  for (const int64_t size : dimensions) {
-    array.shape.Append(size);
-    array.stride.Append(0);
-  }
-  int64_t stride = 1;
-  for (int i = array.shape.rank(); i-- > 0;) {
-    array.stride[i] = stride;
-    stride *= array.shape[i];
-  }
-  return array;
-}
 
 // Carries out call(threads); its complaint, or running out of memory, becomes the
 // program's error.

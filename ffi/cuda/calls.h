@@ -1,0 +1,44 @@
+// The operations on arrays in a GPU's memory: what cpu/calls.h is for the CPU. Shapes are
+// checked, the work is cut up, and the kernels are handed to an executor, which need not
+// have run them when a call returns.
+#ifndef JAX_SIGLIB_CUDA_CALLS_H_
+#define JAX_SIGLIB_CUDA_CALLS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "../arrays.h"
+#include "executor.h"
+
+namespace jax_siglib {
+namespace cuda {
+
+// Empty if the call was carried out, else what is wrong with it; what an executor throws
+// passes through. Operands and results are those of cpu/calls.h.
+
+std::string SigJoin(const Array& sig, const Array& displacement, const Array& out,
+                    int64_t dimension, int64_t degree, bool prepend, Executor& executor);
+std::string SigJoinJvp(const Array& sig, const Array& displacement, const Array& t_sig,
+                       const Array& t_displacement, const Array& t_out, int64_t dimension,
+                       int64_t degree, bool prepend, Executor& executor);
+std::string SigJoinBackprop(const Array& ct_out, const Array& sig,
+                            const Array& displacement, const Array& ct_sig,
+                            const Array& ct_displacement, int64_t dimension, int64_t degree,
+                            bool prepend, Executor& executor);
+std::string SigJoinHvp(const Array& ct_out, const Array& sig, const Array& displacement,
+                       const Array& t_sig, const Array& t_displacement, const Array& ct_sig,
+                       const Array& ct_displacement, int64_t dimension, int64_t degree,
+                       bool prepend, Executor& executor);
+
+std::string Sig(const Array& path, const Array& out, int64_t degree, Executor& executor);
+std::string SigJvp(const Array& path, const Array& t_path, const Array& t_out,
+                   int64_t degree, Executor& executor);
+std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out,
+                        const Array& ct_path, int64_t degree, Executor& executor);
+std::string SigHvp(const Array& ct_out, const Array& path, const Array& t_path,
+                   const Array& ct_path, int64_t degree, Executor& executor);
+
+}  // namespace cuda
+}  // namespace jax_siglib
+
+#endif  // JAX_SIGLIB_CUDA_CALLS_H_

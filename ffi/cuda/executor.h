@@ -1,0 +1,52 @@
+// What carries out kernels: a GPU's stream (stream.h) or, in tests, the CPU (on_host.h).
+#ifndef JAX_SIGLIB_CUDA_EXECUTOR_H_
+#define JAX_SIGLIB_CUDA_EXECUTOR_H_
+
+#include <cstdint>
+
+#include "../arrays.h"
+#include "join_job.h"
+#include "launch.h"
+#include "path_job.h"
+
+namespace jax_siglib {
+namespace cuda {
+
+// f(name, body) for every kernel of a family (join_kernels.h, path_kernels.h).
+#define JAX_SIGLIB_FOR_EACH_JOIN_KERNEL(f)                                          \
+  f(kJoinForward, JoinForward<false>) f(kJoinTangent, JoinForward<true>)            \
+      f(kJoinAdjoint, JoinAdjoint<false>) f(kJoinAdjointTangent, JoinAdjoint<true>) \
+          f(kJoinSums, JoinSums)
+#define JAX_SIGLIB_FOR_EACH_PATH_KERNEL(f)                                            \
+  f(kPathForward, PathForward<false>) f(kPathTangent, PathForward<true>)              \
+      f(kPathAdjoint, PathBackward<false>) f(kPathAdjointTangent, PathBackward<true>) \
+          f(kPathSums, PathSums)
+
+#define JAX_SIGLIB_NAME(name, ...) name,
+enum class Kernel {
+  JAX_SIGLIB_FOR_EACH_JOIN_KERNEL(JAX_SIGLIB_NAME)
+      JAX_SIGLIB_FOR_EACH_PATH_KERNEL(JAX_SIGLIB_NAME)
+};
+#undef JAX_SIGLIB_NAME
+
+class Executor {
+ public:
+  virtual ~Executor() = default;
+
+  Limits limits;
+
+  // Memory for the kernels of this call; throws std::bad_alloc if there is none.
+  virtual void* Allocate(int64_t bytes) = 0;
+
+  // Kernels run one after another. `workspace` is that of all blocks, null where they have
+  // it in shared memory. Throws std::runtime_error if one cannot be launched.
+  virtual void Run(Kernel kernel, Dtype dtype, const JoinJob& job, const Launch& launch,
+                   void* workspace) = 0;
+  virtual void Run(Kernel kernel, Dtype dtype, const PathJob& job, const Launch& launch,
+                   void* workspace) = 0;
+};
+
+}  // namespace cuda
+}  // namespace jax_siglib
+
+#endif  // JAX_SIGLIB_CUDA_EXECUTOR_H_

@@ -1,0 +1,209 @@
+// The module jax_siglib._cuda_on_host: the CUDA kernels, run on the CPU for tests. Its
+// operations are called as those of jax_siglib._ext, on numpy arrays.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "../ndarrays.h"
+#include "calls.h"
+#include "divisor.h"
+#include "join_stages.h"
+#include "on_host.h"
+#include "path_stages.h"
+#include "storage.h"
+
+namespace jax_siglib {
+namespace cuda {
+namespace {
+
+using Operand = NdOperand;
+using Output = NdOutput;
+
+// How the next calls are run; see HostExecutor.
+bool in_order = true;
+int64_t most_blocks = 1 << 20;
+int64_t threads_of_block = 0;
+Limits limits;
+// Of the last call.
+int64_t launches = 0;
+
+template <class Call>
+void Carry(Call&& call) {
+  HostExecutor executor(in_order, most_blocks, threads_of_block);
+  executor.limits = limits;
+  const std::string error = call(executor);
+  launches = executor.launches();
+  if (!error.empty()) throw nb::value_error(error.c_str());
+}
+
+void CallSigJoin(const Operand& sig, const Operand& displacement, int64_t dimension,
+                 int64_t degree, bool prepend, int64_t, const Output& out) {
+  Carry([&](Executor& executor) {
+    return SigJoin(Read(sig), Read(displacement), Read(out), dimension, degree, prepend,
+                   executor);
+  });
+}
+
+void CallSigJoinJvp(const Operand& sig, const Operand& displacement, const Operand& t_sig,
+                    const Operand& t_displacement, int64_t dimension, int64_t degree,
+                    bool prepend, int64_t, const Output& t_out) {
+  Carry([&](Executor& executor) {
+    return SigJoinJvp(Read(sig), Read(displacement), Read(t_sig), Read(t_displacement),
+                      Read(t_out), dimension, degree, prepend, executor);
+  });
+}
+
+void CallSigJoinBackprop(const Operand& d_out, const Operand& sig,
+                         const Operand& displacement, int64_t dimension, int64_t degree,
+                         bool prepend, int64_t, const Output& d_sig,
+                         const Output& d_displacement) {
+  Carry([&](Executor& executor) {
+    return SigJoinBackprop(Read(d_out), Read(sig), Read(displacement), Read(d_sig),
+                           Read(d_displacement), dimension, degree, prepend, executor);
+  });
+}
+
+void CallSigJoinHvp(const Operand& d_out, const Operand& sig, const Operand& displacement,
+                    const Operand& t_sig, const Operand& t_displacement, int64_t dimension,
+                    int64_t degree, bool prepend, int64_t, const Output& d_sig,
+                    const Output& d_displacement) {
+  Carry([&](Executor& executor) {
+    return SigJoinHvp(Read(d_out), Read(sig), Read(displacement), Read(t_sig),
+                      Read(t_displacement), Read(d_sig), Read(d_displacement), dimension,
+                      degree, prepend, executor);
+  });
+}
+
+void CallSig(const Operand& path, int64_t degree, int64_t, const Output& out) {
+  Carry([&](Executor& executor) { return Sig(Read(path), Read(out), degree, executor); });
+}
+
+void CallSigJvp(const Operand& path, const Operand& t_path, int64_t degree, int64_t,
+                const Output& t_out) {
+  Carry([&](Executor& executor) {
+    return SigJvp(Read(path), Read(t_path), Read(t_out), degree, executor);
+  });
+}
+
+void CallSigBackprop(const Operand& path, const Operand& sig, const Operand& sig_derivs,
+                     int64_t degree, int64_t, const Output& d_path) {
+  Carry([&](Executor& executor) {
+    return SigBackprop(Read(path), Read(sig), Read(sig_derivs), Read(d_path), degree,
+                       executor);
+  });
+}
+
+void CallSigHvp(const Operand& sig_derivs, const Operand& path, const Operand& t_path,
+                int64_t degree, int64_t, const Output& d_path) {
+  Carry([&](Executor& executor) {
+    return SigHvp(Read(sig_derivs), Read(path), Read(t_path), Read(d_path), degree,
+                  executor);
+  });
+}
+
+nb::dict Describe(const Launch& launch) {
+  nb::dict out;
+  out["blocks"] = launch.blocks;
+  out["threads"] = launch.threads;
+  out["workspace"] = launch.workspace;
+  out["shared_bytes"] = launch.shared_bytes;
+  out["global_bytes"] = launch.global_bytes();
+  return out;
+}
+
+// The stages of a join and their launches.
+std::vector<nb::dict> DescribeJoin(int64_t dimension, int64_t degree, bool prepend,
+                                   int64_t batch, bool dual, bool adjoint,
+                                   int64_t entry_bytes) {
+  const Levels levels(dimension, degree);
+  const JoinKind kind{dual, adjoint, entry_bytes};
+  std::vector<nb::dict> out;
+  for (const JoinStage& stage : PlanJoin(limits, levels, prepend, batch, kind)) {
+    nb::dict entry = Describe(PlanJoinLaunch(limits, levels, stage, batch, kind));
+    entry["from"] = stage.from;
+    entry["to"] = stage.to;
+    entry["words"] = stage.words;
+    entry["tiles"] = stage.tiles;
+    entry["rows"] = stage.rows;
+    entry["groups"] = stage.groups;
+    out.push_back(entry);
+  }
+  return out;
+}
+
+// The stage of a path and its launch.
+nb::dict DescribePath(int64_t dimension, int64_t degree, int64_t batch, int64_t points,
+                      bool dual, bool adjoint, int64_t entry_bytes) {
+  const Levels levels(dimension, degree);
+  const PathKind kind{dual, adjoint, entry_bytes};
+  const PathStage stage = PlanPath(limits, levels, batch, points, kind);
+  nb::dict entry = Describe(PlanPathLaunch(limits, levels, stage, batch, kind));
+  entry["root"] = stage.root;
+  entry["tiles"] = stage.tiles;
+  entry["slots"] = stage.slots;
+  entry["steps"] = stage.steps;
+  entry["groups"] = stage.groups;
+  return entry;
+}
+
+template <class S>
+float WidenBits(uint16_t bits) {
+  return Widen(S{bits});
+}
+template <class S>
+uint16_t RoundToBits(float x) {
+  S half;
+  Round(x, &half);
+  return half.bits;
+}
+
+}  // namespace
+}  // namespace cuda
+}  // namespace jax_siglib
+
+NB_MODULE(_cuda_on_host, m) {
+  using namespace jax_siglib::cuda;
+  namespace nb = nanobind;
+  m.def("sig_join", CallSigJoin);
+  m.def("sig_join_jvp", CallSigJoinJvp);
+  m.def("sig_join_backprop", CallSigJoinBackprop);
+  m.def("sig_join_hvp", CallSigJoinHvp);
+  m.def("sig", CallSig);
+  m.def("sig_jvp", CallSigJvp);
+  m.def("sig_backprop", CallSigBackprop);
+  m.def("sig_hvp", CallSigHvp);
+  // For the calls that follow: the order of threads and blocks, the most blocks of a
+  // launch, the threads of a block (0: as planned), and small limits or the ordinary ones.
+  m.def("configure", [](bool order, int64_t blocks, int64_t threads, bool small) {
+    in_order = order;
+    most_blocks = blocks;
+    threads_of_block = threads;
+    limits = Limits();
+    if (!small) return;
+    limits.shared_bytes = 1024;
+    limits.blocks_in_global = 7;
+    limits.most_rows = limits.least_rows = 8;
+    limits.most_top = limits.least_top = 32;
+    limits.share_bytes = 2048;
+  });
+  m.def("launches", [] { return launches; });
+  m.def("plan_join", DescribeJoin);
+  m.def("plan_path", DescribePath);
+  m.def("plan_launch", [](int64_t items, int64_t widest_phase, int64_t workspace) {
+    return Describe(PlanLaunch(limits, items, widest_phase, workspace));
+  });
+  m.def("split", [](int64_t divisor, int64_t n) {
+    const auto parts = Divisor(divisor).Split(n);
+    return std::make_tuple(parts.quotient, parts.rest);
+  });
+  m.def("widen_float16", WidenBits<Float16>);
+  m.def("widen_bfloat16", WidenBits<BFloat16>);
+  m.def("round_float16", RoundToBits<Float16>);
+  m.def("round_bfloat16", RoundToBits<BFloat16>);
+}

@@ -1,0 +1,94 @@
+// The kernels of the join family, as bodies for any kind of block.
+#ifndef JAX_SIGLIB_CUDA_JOIN_KERNELS_H_
+#define JAX_SIGLIB_CUDA_JOIN_KERNELS_H_
+
+#include <cstdint>
+
+#include "join_tile.h"
+
+namespace jax_siglib {
+namespace cuda {
+
+// f(item) for this block's share of batch x tiles.
+template <class Block, class F>
+JAX_SIGLIB_KERNEL void ForItems(const Block& block, int64_t items, F&& f) {
+  for (int64_t item = block.index(); item < items; item += block.count()) f(item);
+}
+
+// One stage of sig_join, or, with kDual, of its tangent.
+template <bool kDual>
+struct JoinForward {
+  using Job = JoinJob;
+
+  template <class S, class Block>
+  static JAX_SIGLIB_KERNEL void Run(const Block& block, const JoinJob& job,
+                                    void* workspace) {
+    using T = typename Computed<S>::Type;
+    ForItems(block, job.batch * job.stage.tiles, [&](int64_t item) {
+      const JoinTile<S, kDual, false, Block> tile(block, job, item,
+                                                  static_cast<T*>(workspace));
+      tile.Begin();
+      tile.template Rise<true>();
+      tile.SetScalar(kDual ? T(0) : T(1));
+    });
+  }
+};
+
+// One stage of sig_join_backprop, or, with kDual, of its tangent (sig_join_hvp).
+template <bool kDual>
+struct JoinAdjoint {
+  using Job = JoinJob;
+
+  template <class S, class Block>
+  static JAX_SIGLIB_KERNEL void Run(const Block& block, const JoinJob& job,
+                                    void* workspace) {
+    using T = typename Computed<S>::Type;
+    ForItems(block, job.batch * job.stage.tiles, [&](int64_t item) {
+      const JoinTile<S, kDual, true, Block> tile(block, job, item,
+                                                 static_cast<T*>(workspace));
+      tile.Begin();
+      tile.template Rise<false>();
+      tile.Descend();
+      tile.SetScalar(T(0));
+    });
+  }
+};
+
+// Adds up the tiles' shares of ct_displacement. In double: what one tile adds must not lose
+// digits against all the others.
+struct JoinSums {
+  using Job = JoinJob;
+
+  template <class S, class Block>
+  static JAX_SIGLIB_KERNEL void Run(const Block& block, const JoinJob& job,
+                                    void* workspace) {
+    using T = typename Computed<S>::Type;
+    double* const sums = static_cast<double*>(workspace);
+    const int32_t d = job.levels.dimension();
+    ForItems(block, job.batch, [&](int64_t element) {
+      const T* const shares =
+          static_cast<const T*>(job.shares) + element * job.all_shares * d;
+      int32_t groups = job.stage.groups;
+      block.ForEach(groups * d, [&](int32_t i) {
+        double sum = 0;
+        // Share number i / d, and every `groups`th after it.
+        for (int64_t at = i; at < job.all_shares * d; at += groups * d)
+          sum += static_cast<double>(shares[at]);
+        sums[i] = sum;
+      });
+      while (groups > 1) {
+        const int32_t half = (groups + 1) / 2;
+        block.ForEach((groups - half) * d,
+                      [&](int32_t i) { sums[i] += sums[i + half * d]; });
+        groups = half;
+      }
+      S* const out = job.ct_displacement.At<S>(job.lead, element);
+      block.ForEach(d, [&](int32_t j) { Store(out, j, static_cast<T>(sums[j])); });
+    });
+  }
+};
+
+}  // namespace cuda
+}  // namespace jax_siglib
+
+#endif  // JAX_SIGLIB_CUDA_JOIN_KERNELS_H_

@@ -1,0 +1,75 @@
+// The kernels for one type of arrays, JAX_SIGLIB_STORAGE: CMakeLists.txt has this compiled
+// once for each.
+#include <cuda_runtime.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "join_kernels.h"
+#include "path_kernels.h"
+#include "stream.h"
+
+namespace jax_siglib {
+namespace cuda {
+namespace {
+
+// A job is read where the launch has put it, in constant memory.
+template <class Body, class S>
+__global__ void __launch_bounds__(256)
+    OnDevice(const __grid_constant__ typename Body::Job job, int64_t workspace_bytes,
+             char* workspace) {
+  extern __shared__ double shared[];  // aligned for every type
+  const DeviceBlock block;
+  Body::template Run<S>(block, job,
+                        workspace == nullptr ? static_cast<void*>(shared)
+                                             : workspace + block.index() * workspace_bytes);
+}
+
+template <class Body, class S>
+void Start(const typename Body::Job& job, const Launch& launch, void* workspace,
+           cudaStream_t stream) {
+  OnDevice<Body, S>
+      <<<static_cast<unsigned>(launch.blocks), static_cast<unsigned>(launch.threads),
+         static_cast<size_t>(launch.shared_bytes), stream>>>(job, launch.workspace,
+                                                             static_cast<char*>(workspace));
+  const cudaError_t error = cudaGetLastError();
+  if (error != cudaSuccess)
+    throw std::runtime_error(std::string("CUDA cannot launch a kernel: ") +
+                             cudaGetErrorString(error));
+}
+
+#define JAX_SIGLIB_CASE(name, ...) \
+  case Kernel::name:               \
+    return Start<__VA_ARGS__, S>(job, launch, workspace, stream);
+
+template <class S>
+void Choose(Kernel kernel, const JoinJob& job, const Launch& launch, void* workspace,
+            cudaStream_t stream) {
+  switch (kernel) { JAX_SIGLIB_FOR_EACH_JOIN_KERNEL(JAX_SIGLIB_CASE) default : break; }
+  throw std::runtime_error("wrong kernel");
+}
+
+template <class S>
+void Choose(Kernel kernel, const PathJob& job, const Launch& launch, void* workspace,
+            cudaStream_t stream) {
+  switch (kernel) { JAX_SIGLIB_FOR_EACH_PATH_KERNEL(JAX_SIGLIB_CASE) default : break; }
+  throw std::runtime_error("wrong kernel");
+}
+
+#undef JAX_SIGLIB_CASE
+
+}  // namespace
+
+template <class S, class Job>
+void RunOnStream(Kernel kernel, const Job& job, const Launch& launch, void* workspace,
+                 cudaStream_t stream) {
+  Choose<S>(kernel, job, launch, workspace, stream);
+}
+
+template void RunOnStream<JAX_SIGLIB_STORAGE>(Kernel, const JoinJob&, const Launch&, void*,
+                                              cudaStream_t);
+template void RunOnStream<JAX_SIGLIB_STORAGE>(Kernel, const PathJob&, const Launch&, void*,
+                                              cudaStream_t);
+
+}  // namespace cuda
+}  // namespace jax_siglib

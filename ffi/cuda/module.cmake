@@ -1,0 +1,84 @@
+# The modules jax_siglib._ext_cuda, the CUDA kernels, and jax_siglib._cuda_on_host, the same
+# kernels compiled for the CPU, which the tests run. Neither is needed by anything else.
+if(JAX_SIGLIB_CUDA STREQUAL "AUTO")
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    set(jax_siglib_cuda ON)
+  else()
+    set(jax_siglib_cuda OFF)
+  endif()
+else()
+  set(jax_siglib_cuda ${JAX_SIGLIB_CUDA})
+endif()
+option(JAX_SIGLIB_CUDA_ON_HOST "Build the CUDA kernels for the CPU, for tests"
+       ${jax_siglib_cuda})
+
+option(JAX_SIGLIB_CUDA_WERROR "Treat warnings about these modules as errors"
+       ${JAX_SIGLIB_WERROR})
+
+set(jax_siglib_cuda_calls ffi/cuda/join_calls.cc ffi/cuda/path_calls.cc)
+function(jax_siglib_cuda_options target)
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra>)
+  if(JAX_SIGLIB_CUDA_WERROR)
+    target_compile_options(
+      ${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Werror>
+                        "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Werror all-warnings>")
+  endif()
+endfunction()
+
+if(JAX_SIGLIB_CUDA_ON_HOST)
+  nanobind_add_module(_cuda_on_host NB_STATIC STABLE_ABI FREE_THREADED NOMINSIZE
+                      ffi/cuda/host_bindings.cc ffi/cuda/on_host.cc ${jax_siglib_cuda_calls})
+  # Quick to compile rather than quick: it is for small sizes.
+  target_compile_options(_cuda_on_host PRIVATE -O1)
+  jax_siglib_cuda_options(_cuda_on_host)
+  if(JAX_SIGLIB_SANITIZE)
+    target_compile_options(_cuda_on_host PRIVATE -fsanitize=${JAX_SIGLIB_SANITIZE}
+                                                 -fno-omit-frame-pointer)
+    target_link_options(_cuda_on_host PRIVATE -fsanitize=${JAX_SIGLIB_SANITIZE})
+  endif()
+  install(TARGETS _cuda_on_host LIBRARY DESTINATION jax_siglib)
+endif()
+
+if(NOT jax_siglib_cuda)
+  message(STATUS "CUDA kernels: not built")
+  return()
+endif()
+
+# Turing's instructions for the driver to translate, for that and for GPUs to come; Ampere's
+# and Ada's, and Hopper's, ready made. A list of more is for those who make wheels.
+set(JAX_SIGLIB_CUDA_ARCHITECTURES "75-virtual;80-real;90-real"
+    CACHE STRING "As CMAKE_CUDA_ARCHITECTURES")
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES ${JAX_SIGLIB_CUDA_ARCHITECTURES})
+endif()
+set(CMAKE_CUDA_STANDARD 17)
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+enable_language(CUDA)
+find_package(CUDAToolkit 12 REQUIRED)
+message(STATUS "CUDA kernels: ${CMAKE_CUDA_COMPILER} for ${CMAKE_CUDA_ARCHITECTURES}")
+
+# The runtime is linked in: nothing of CUDA but the driver is looked for when the module is
+# loaded, and that not before it is used.
+nanobind_add_module(
+  _ext_cuda NB_STATIC STABLE_ABI FREE_THREADED NOMINSIZE ffi/cuda/bindings.cc
+  ffi/cuda/handlers.cc ffi/cuda/stream.cc ${jax_siglib_cuda_calls})
+target_include_directories(_ext_cuda SYSTEM PRIVATE "${XLA_FFI_INCLUDE_DIR}")
+target_link_libraries(_ext_cuda PRIVATE CUDA::cudart_static)
+string(REPLACE ";" ", " architectures "${CMAKE_CUDA_ARCHITECTURES}")
+target_compile_definitions(_ext_cuda
+                           PRIVATE "JAX_SIGLIB_CUDA_ARCHITECTURES=\"${architectures}\"")
+target_compile_options(_ext_cuda PRIVATE -O2)
+jax_siglib_cuda_options(_ext_cuda)
+
+# The kernels, once for each type of arrays.
+foreach(storage IN ITEMS float double Float16 BFloat16)
+  add_library(cuda_kernels_${storage} OBJECT ffi/cuda/kernels.cu)
+  set_target_properties(cuda_kernels_${storage} PROPERTIES POSITION_INDEPENDENT_CODE ON
+                                                           CUDA_VISIBILITY_PRESET hidden)
+  target_compile_definitions(cuda_kernels_${storage} PRIVATE JAX_SIGLIB_STORAGE=${storage})
+  jax_siglib_cuda_options(cuda_kernels_${storage})
+  target_sources(_ext_cuda PRIVATE $<TARGET_OBJECTS:cuda_kernels_${storage}>)
+endforeach()
+install(TARGETS _ext_cuda LIBRARY DESTINATION jax_siglib)

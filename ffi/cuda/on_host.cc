@@ -1,0 +1,91 @@
+#include "on_host.h"
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+#include <stdexcept>
+
+#include "join_kernels.h"
+#include "path_kernels.h"
+
+namespace jax_siglib {
+namespace cuda {
+
+namespace {
+
+// Of these bits every number type makes a NaN.
+std::unique_ptr<char[]> Garbage(int64_t bytes) {
+  std::unique_ptr<char[]> memory(new char[bytes]);
+  std::memset(memory.get(), 0xff, bytes);
+  return memory;
+}
+
+// f(S{}) for what arrays of this dtype hold.
+template <class F>
+void WithStorage(Dtype dtype, F&& f) {
+  switch (dtype) {
+    case Dtype::kFloat16:
+      return f(Float16{});
+    case Dtype::kBFloat16:
+      return f(BFloat16{});
+    case Dtype::kFloat32:
+      return f(float{});
+    case Dtype::kFloat64:
+      return f(double{});
+    case Dtype::kOther:
+      break;
+  }
+  throw std::runtime_error("no kernel for this dtype");
+}
+
+}  // namespace
+
+void* HostExecutor::Allocate(int64_t bytes) {
+  memory_.push_back(Garbage(bytes));
+  return memory_.back().get();
+}
+
+template <class Body, class S>
+void HostExecutor::RunBody(const typename Body::Job& job, const Launch& launch,
+                           char* workspace) {
+  ++launches_;
+  const int64_t blocks = std::min(launch.blocks, most_blocks_);
+  const int64_t threads = threads_ != 0 ? threads_ : launch.threads;
+  std::vector<int64_t> order(blocks);
+  for (int64_t i = 0; i < blocks; ++i) order[i] = i;
+  if (!in_order_) std::shuffle(order.begin(), order.end(), std::mt19937(1));
+  for (const int64_t index : order) {
+    const auto shared = Garbage(launch.shared_bytes);
+    const HostBlock block(index, blocks, threads, !in_order_);
+    Body::template Run<S>(
+        block, job,
+        workspace == nullptr ? shared.get() : workspace + index * launch.workspace);
+  }
+}
+
+// Those of the other family are not for this job.
+#define JAX_SIGLIB_CASE(name, ...) \
+  case Kernel::name:               \
+    return RunBody<__VA_ARGS__, S>(job, launch, static_cast<char*>(workspace));
+#define JAX_SIGLIB_SWITCH(family)                                \
+  WithStorage(dtype, [&](auto zero) {                            \
+    using S = decltype(zero);                                    \
+    switch (kernel) { family(JAX_SIGLIB_CASE) default : break; } \
+    throw std::runtime_error("wrong kernel");                    \
+  })
+
+void HostExecutor::Run(Kernel kernel, Dtype dtype, const JoinJob& job, const Launch& launch,
+                       void* workspace) {
+  JAX_SIGLIB_SWITCH(JAX_SIGLIB_FOR_EACH_JOIN_KERNEL);
+}
+
+void HostExecutor::Run(Kernel kernel, Dtype dtype, const PathJob& job, const Launch& launch,
+                       void* workspace) {
+  JAX_SIGLIB_SWITCH(JAX_SIGLIB_FOR_EACH_PATH_KERNEL);
+}
+
+#undef JAX_SIGLIB_SWITCH
+#undef JAX_SIGLIB_CASE
+
+}  // namespace cuda
+}  // namespace jax_siglib

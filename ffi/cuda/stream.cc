@@ -1,0 +1,62 @@
+#include "stream.h"
+
+#include <new>
+#include <stdexcept>
+#include <string>
+
+#include "storage.h"
+
+namespace jax_siglib {
+namespace cuda {
+namespace {
+
+template <class Job>
+void RunFor(Dtype dtype, Kernel kernel, const Job& job, const Launch& launch,
+            void* workspace, cudaStream_t stream) {
+  switch (dtype) {
+    case Dtype::kFloat16:
+      return RunOnStream<Float16>(kernel, job, launch, workspace, stream);
+    case Dtype::kBFloat16:
+      return RunOnStream<BFloat16>(kernel, job, launch, workspace, stream);
+    case Dtype::kFloat32:
+      return RunOnStream<float>(kernel, job, launch, workspace, stream);
+    case Dtype::kFloat64:
+      return RunOnStream<double>(kernel, job, launch, workspace, stream);
+    case Dtype::kOther:
+      break;
+  }
+  throw std::runtime_error("no kernel for this dtype");
+}
+
+}  // namespace
+
+void StreamExecutor::RefuseCapture(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  const cudaError_t error = cudaStreamIsCapturing(stream, &status);
+  if (error != cudaSuccess)
+    throw std::runtime_error(std::string("CUDA stream: ") + cudaGetErrorString(error));
+  if (status != cudaStreamCaptureStatusNone)
+    throw std::runtime_error(
+        "a call of this size needs scratch memory, and cannot be recorded into a CUDA "
+        "graph;"
+        " XLA_FLAGS=--xla_gpu_enable_command_buffer= turns recording off");
+}
+
+void* StreamExecutor::Allocate(int64_t bytes) {
+  void* const memory = allocate_(bytes);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+void StreamExecutor::Run(Kernel kernel, Dtype dtype, const JoinJob& job,
+                         const Launch& launch, void* workspace) {
+  RunFor(dtype, kernel, job, launch, workspace, stream_);
+}
+
+void StreamExecutor::Run(Kernel kernel, Dtype dtype, const PathJob& job,
+                         const Launch& launch, void* workspace) {
+  RunFor(dtype, kernel, job, launch, workspace, stream_);
+}
+
+}  // namespace cuda
+}  // namespace jax_siglib

@@ -1,0 +1,98 @@
+"""Joins and paths on a GPU beside a copy: ``python tests/bench/gpu.py``.
+
+Joins are held against the bandwidth of copying one array to another, measured in the same run:
+bytes that must be read and written at the least (ffi/README.md), over the time. Paths are held
+against each other, backward over forward, and against the multiply-adds of the top level.
+"""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jax_siglib
+
+JOINS = [(65_536, 5, 3), (128, 5, 5), (64, 10, 5), (256, 2, 10), (64, 20, 4), (1, 10, 7)]
+PATHS = [(128, 256, 4, 6), (128, 512, 8, 5), (32, 1024, 16, 4), (120, 50, 10, 5), (128, 100, 5, 3)]
+
+
+def seconds(call, *arrays) -> float:
+    """Median over some runs of enough calls to hide what starting one takes."""
+    jax.block_until_ready(call(*arrays))
+    start = time.perf_counter()
+    jax.block_until_ready(call(*arrays))
+    repeats = max(3, int(0.02 / max(time.perf_counter() - start, 1e-6)))
+    runs = []
+    for _ in range(7):
+        start = time.perf_counter()
+        for _ in range(repeats):
+            out = call(*arrays)
+        jax.block_until_ready(out)
+        runs.append((time.perf_counter() - start) / repeats)
+    return float(np.median(runs))
+
+
+def uniform(seed: int, *shape: int):
+    return jax.random.uniform(jax.random.key(seed), shape, jnp.float32, -1, 1)
+
+
+def copy_bandwidth() -> float:
+    """Bytes read and written per second by a copy many times as large as any cache."""
+    x = uniform(0, 1 << 28)
+    return 2 * x.nbytes / seconds(jax.jit(lambda x: jnp.negative(x)), x)
+
+
+def joins(bandwidth: float) -> None:
+    print("\nshare of copy bandwidth     forward  backward")
+    for batch, d, degree in JOINS:
+        length = jax_siglib.sig_length(d, degree)
+        lower = jax_siglib.sig_length(d, degree - 1)
+        sig, g, v = uniform(1, batch, length), uniform(2, batch, length), uniform(3, batch, d)
+        forward = jax.jit(lambda s, v, d=d, n=degree: jax_siglib.sig_join(s, v, d, n))
+        backward = jax.jit(
+            lambda g, s, v, d=d, n=degree: jax_siglib.sig_join_backprop(g, s, v, d, n)
+        )
+        shares = [
+            batch * 4 * 2 * length / seconds(forward, sig, v) / bandwidth,
+            batch * 4 * (2 * length + lower) / seconds(backward, g, sig, v) / bandwidth,
+        ]
+        print(f"B {batch:6} d {d:2} N {degree:2}        {shares[0]:7.0%}  {shares[1]:7.0%}")
+
+
+def paths() -> None:
+    print(
+        "\n                            forward  backward / forward  top level, 1e12 multiply-adds/s"
+    )
+    for batch, points, d, degree in PATHS:
+        path = uniform(4, batch, points, d) / points
+        forward = jax.jit(lambda x, n=degree: jax_siglib.sig(x, n))
+        sig = forward(path)
+        backward = jax.jit(lambda x, s, g, n=degree: jax_siglib.sig_backprop(x, s, g, n))
+        there, back = seconds(forward, path), seconds(backward, path, sig, sig)
+        rate = batch * (points - 1) * d**degree / there / 1e12
+        label = f"B {batch:3} T {points:4} d {d:2} N {degree}"
+        print(f"{label:24} {there * 1e3:8.3f} ms  {back / there:10.2f}  {rate:20.2f}")
+
+
+def small() -> None:
+    sig, v = uniform(5, 1, jax_siglib.sig_length(5, 3)), uniform(6, 1, 5)
+    join = jax.jit(lambda s, v: jax_siglib.sig_join(s, v, 5, 3))
+    plain = jax.jit(lambda s, v: s + 1)
+    extra = seconds(join, sig, v) - seconds(plain, sig, v)
+    print(f"\njitted call at (1, 5, 3), over that of x + 1: {extra * 1e6:.1f} us")
+
+
+def main() -> None:
+    device = jax.devices("cuda")[0]
+    print(f"{device.device_kind}, jax {jax.__version__}, jax_siglib {jax_siglib.__version__}")
+    with jax.default_device(device):
+        bandwidth = copy_bandwidth()
+        print(f"copy: {bandwidth / 1e9:.0f} GB/s read and written")
+        joins(bandwidth)
+        paths()
+        small()
+
+
+if __name__ == "__main__":
+    main()

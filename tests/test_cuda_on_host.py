@@ -1,0 +1,298 @@
+"""The CUDA kernels, compiled for the CPU and run by the OPS table; and how they are launched.
+
+The bodies are those that a GPU runs (ffi/cuda/block.h), on threads and blocks in any order. The
+module is built with the CUDA module, or for itself by -C cmake.define.JAX_SIGLIB_CUDA_ON_HOST=ON.
+"""
+
+import importlib
+import itertools
+import os
+
+import numpy as np
+import pytest
+from helpers import BY_NAME, HALVES, OPS, Case, as_tuple, check
+
+from jax_siglib import _linear_sig, _sig, _sig_join
+
+IN_ORDER = True, 1 << 20, 0  # threads and blocks in order, as many as planned
+ORDERS = [IN_ORDER, (False, 1 << 20, 0), (False, 3, 7)]
+
+
+@pytest.fixture
+def host(monkeypatch):
+    """The module in the place of the CPU's. JAX_SIGLIB_REQUIRE_CUDA=1: it may not be missing."""
+    try:
+        module = importlib.import_module("jax_siglib._cuda_on_host")
+    except ImportError:
+        if os.environ.get("JAX_SIGLIB_REQUIRE_CUDA") == "1":
+            pytest.fail("JAX_SIGLIB_REQUIRE_CUDA=1, but jax_siglib._cuda_on_host was not built")
+        pytest.skip("jax_siglib._cuda_on_host was not built")
+    for caller in (_sig_join, _sig, _linear_sig):
+        monkeypatch.setattr(caller, "ext", module)
+    yield module
+    module.configure(*IN_ORDER, False)
+
+
+def hold(host, op, case, batch=(), small=False, shrink=1.0):
+    """Results against the oracle in every dtype, with the same bits in every order."""
+    arrays = op.draw(5, case, "float64", batch)
+    if "path" in op.takes:
+        arrays = [x * shrink if x.shape[-2:] == (case.points, case.d) else x for x in arrays]
+    if op.tied:
+        arrays[1] = BY_NAME["sig"].truth(arrays[:1], case, batch).results[0]
+    truth = op.truth(arrays, case, batch)
+    for dtype in (*HALVES, "float32", "float64"):
+        if dtype in HALVES and (case.degree > 5 or shrink != 1):
+            continue  # where float16 has few of its digits left, or none
+        narrow = [x.astype(dtype) for x in arrays]
+        exact = op.truth(narrow, case, batch) if dtype in HALVES else truth
+        first = None
+        for order in ORDERS:
+            host.configure(*order, small)
+            found = as_tuple(op.bind(case)(*narrow))
+            check(op, case, found, exact, dtype, order)
+            first = first or found
+            for ours, theirs in zip(found, first, strict=True):
+                np.testing.assert_array_equal(ours, theirs, err_msg=f"{op.name} {case} {order}")
+
+
+JOINS = [op for op in OPS if op.has_prepend]
+PATHS = [op for op in OPS if op.name in ("sig", "sig_jvp", "sig_backprop", "sig_hvp")]
+# Whole in one block, and cut up by small limits; d around a warp, levels of one letter.
+SIZES = [(1, 5), (2, 1), (2, 7), (3, 4), (5, 3), (33, 2)]
+
+
+@pytest.mark.parametrize("op", JOINS, ids=lambda op: op.name)
+def test_joins(host, op):
+    for (d, degree), prepend, small in itertools.product(SIZES, (False, True), (False, True)):
+        hold(host, op, Case(d, degree, prepend, scalar_term=small != prepend), (2,), small)
+        assert host.launches() == 1 or small
+
+
+@pytest.mark.parametrize("prepend", [False, True])
+@pytest.mark.parametrize("op", JOINS, ids=lambda op: op.name)
+def test_joins_in_tiles(host, op, prepend):
+    """As large ones are cut up by the ordinary limits: several stages, and sums of many tiles."""
+    for d, degree in ((2, 10), (7, 4)):
+        hold(host, op, Case(d, degree, prepend, scalar_term=d == 2))
+        assert host.launches() >= 2
+
+
+@pytest.mark.parametrize("op", PATHS, ids=lambda op: op.name)
+def test_paths(host, op):
+    for (d, degree), small in itertools.product(SIZES, (False, True)):
+        hold(host, op, Case(d, degree, False, scalar_term=small, points=4), (2,), small)
+    for d, degree in ((1, 2), (2, 4), (4, 3)):  # several blocks of steps, the last not full
+        hold(host, op, Case(d, degree, points=36), (1,), d > 2, shrink=1 / 8)
+    hold(host, op, Case(3, 3, points=1), (2,))
+
+
+@pytest.mark.parametrize("op", PATHS, ids=lambda op: op.name)
+def test_paths_in_tiles(host, op):
+    hold(host, op, Case(7, 4, points=3))
+    assert host.plan_path(7, 4, 1, 3, False, True, 4)["tiles"] > 1
+
+
+def test_degree_zero_and_no_batch(host):
+    for op in JOINS + PATHS:
+        for scalar_term, batch in itertools.product((False, True), ((2,), (0,))):
+            case = Case(3, 0, scalar_term=scalar_term)
+            if not scalar_term and op.name == "sig_hvp":
+                continue
+            rng = np.random.default_rng(0)
+            arrays = [rng.uniform(size=(*batch, *op.shape(a, case))) for a in op.takes.values()]
+            for x in as_tuple(op.bind(case)(*arrays)):
+                constant = 1 if op.name in ("sig", "sig_join") else 0
+                np.testing.assert_array_equal(x, np.full(x.shape, float(constant)))
+
+
+@pytest.mark.parametrize("op", JOINS + PATHS, ids=lambda op: op.name)
+def test_broadcast_operands(host, op):
+    """Of stride 0 along some axes, or sliced out of something wider, without a copy."""
+    for small in (False, True):
+        host.configure(*IN_ORDER, small)
+        case = Case(3, 3, scalar_term=True)
+        arrays = op.draw(6, case, "float64", (2, 2, 3))
+        if op.tied:
+            arrays = [np.broadcast_to(x[:1, :, :1], x.shape) for x in arrays]
+        else:
+            arrays = [
+                np.broadcast_to(x[:, :1] if i % 2 else x[:1, :, :1], x.shape)
+                for i, x in enumerate(arrays)
+            ]
+        expected = as_tuple(op.bind(case)(*(np.ascontiguousarray(x) for x in arrays)))
+        for ours, theirs in zip(as_tuple(op.bind(case)(*arrays)), expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_in_place(host, small):
+    """A result over the operand that _primitive.py may have it written over, tiles or none."""
+    host.configure(False, 3, 7, small)
+    for case in (Case(3, 5, prepend=False), Case(2, 6, prepend=True, scalar_term=True)):
+        rng = np.random.default_rng(7)
+        sig, t_sig, g = rng.uniform(-1, 1, (3, 2, case.length()))
+        v, t_v, ct_v = rng.uniform(-1, 1, (3, 2, case.d))
+        static = case.d, case.degree, case.prepend, 1
+        for name, operands, over in (
+            ("sig_join", (sig, v), 0),
+            ("sig_join_jvp", (sig, v, t_sig, t_v), 2),
+            ("sig_join_backprop", (g, sig, v), 0),
+        ):
+            call, more = getattr(host, name), (ct_v,) if name == "sig_join_backprop" else ()
+            apart, same = np.empty_like(sig), [x.copy() for x in operands]
+            call(*operands, *static, apart, *more)
+            call(*same, *static, same[over], *more)
+            np.testing.assert_array_equal(same[over], apart)
+
+
+@pytest.mark.parametrize("op", JOINS + PATHS, ids=lambda op: op.name)
+def test_nan_stays_in_its_element(host, op):
+    case = Case(3, 3, points=5)
+    arrays = op.draw(8, case, "float64", (3,))
+    clean = as_tuple(op.bind(case)(*arrays))
+    for x in arrays:
+        x[1] = np.nan
+    for found, expected in zip(as_tuple(op.bind(case)(*arrays)), clean, strict=True):
+        np.testing.assert_array_equal(found[::2], expected[::2])
+        assert np.isnan(found[1]).any() or op.name == "sig_join_hvp"
+
+
+def test_no_zero_meets_an_infinity(host):
+    """Products with what is zero by nature are left out: an infinite letter stays a letter."""
+    v, t_v = np.array([np.inf, 1.0]), np.array([1.0, 2.0])
+    path, t_path = np.stack([0 * t_v, v]), np.stack([0 * t_v, t_v])
+    np.testing.assert_array_equal(BY_NAME["sig_jvp"].call(path, t_path, 1), t_v)
+    zero = np.zeros(2)
+    np.testing.assert_array_equal(
+        BY_NAME["sig_join_jvp"].call(zero, v, zero, t_v, dimension=2, degree=1), t_v
+    )
+    g = np.array([np.inf, 1.0])
+    _, moved = BY_NAME["sig_join_hvp"].call(g, zero, t_v, zero, t_v, dimension=2, degree=1)
+    np.testing.assert_array_equal(moved, zero)
+
+
+def test_half_types(host):
+    """Every pattern widened as numpy does it, and roundings at and around every boundary."""
+    patterns = np.arange(1 << 16, dtype=np.uint16)
+    for dtype in HALVES:
+        exact = patterns.view(dtype).astype(np.float32)
+        widen, to_bits = getattr(host, f"widen_{dtype}"), getattr(host, f"round_{dtype}")
+        found = np.array([widen(int(x)) for x in patterns], np.float32)
+        np.testing.assert_array_equal(found, exact)
+        finite = exact[np.isfinite(exact)]
+        halfway = finite[:-1] / 2 + finite[1:] / 2
+        sample = np.concatenate(
+            [
+                exact[::7],
+                *(np.nextafter(halfway[::13], s * np.inf) for s in (np.float32(-1), 1)),
+                halfway[::13],
+                np.float32([65519.996, 65520, 3.3895e38, np.inf, -np.inf, 1e-45, 2.0**-25]),
+            ]
+        ).astype(np.float32)
+        sample = sample[~np.isnan(sample)]
+        with np.errstate(over="ignore"):
+            expected = sample.astype(dtype).view(np.uint16)
+        rounded = np.array([to_bits(float(x)) for x in sample], np.uint16)
+        np.testing.assert_array_equal(rounded, expected)
+        assert np.isnan(widen(to_bits(float("nan"))))
+
+
+def test_division(host):
+    most = 2**31 - 1
+    divisors = [1, 2, 3, 5, 7, 10, 31, 33, 641, 65535, 65537, 2**30, 2**30 + 1, most - 1, most]
+    for d in divisors:
+        near = [q * d + r for q in (0, 1, most // d - 1, most // d) for r in (-1, 0, 1)]
+        for n in {*near, 0, 1, most - 1, most, 123456789}:
+            if 0 <= n <= most:
+                assert host.split(d, n) == divmod(n, d), (n, d)
+
+
+MOST_BLOCKS, MOST_THREADS, SHARED = 2**31 - 1, 1024, 48 << 10  # of every GPU
+
+# Whether there are tangents, whether it is an adjoint, and bytes of what is computed with.
+KINDS = list(itertools.product((False, True), (False, True), (4, 8)))
+
+
+def launchable(plan, items):
+    assert 1 <= plan["blocks"] <= min(items, MOST_BLOCKS)
+    assert 32 <= plan["threads"] <= 256 and plan["threads"] % 32 == 0
+    assert plan["shared_bytes"] <= SHARED
+    assert plan["shared_bytes"] in (0, plan["workspace"])
+    assert plan["workspace"] % 16 == 0
+    if plan["shared_bytes"] != plan["workspace"]:
+        assert plan["global_bytes"] == plan["blocks"] * plan["workspace"]
+    else:
+        assert plan["global_bytes"] == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_launches_of_joins(host, kind):
+    """Everything is covered once, fits every GPU, and is cut neither too fine nor too coarse."""
+    sizes = [(1, 0), (1, 1), (1, 900), (2, 1), (5, 3), (2, 31), (3, 20), (10, 6), (10, 9)]
+    sizes += [(46341, 2), (1300, 3), (100_000, 1), (2**27, 1), (33, 0)]
+    for (d, degree), prepend in itertools.product(sizes, (False, True)):
+        for batch in (1, 2, 65_535, 65_536, 2**31 + 1):
+            stages = host.plan_join(d, degree, prepend, batch, *kind)
+            assert [s["to"] for s in stages] == [degree, *(s["from"] for s in stages[:-1])]
+            assert stages[-1]["from"] == 0
+            for s in stages:
+                size = d ** s["from"]
+                assert (s["tiles"] - 1) * s["words"] < size <= s["tiles"] * s["words"]
+                launchable(s, batch * s["tiles"])
+                # What a block counts by 32 bits.
+                if degree:
+                    assert s["words"] * d ** (s["to"] - s["from"]) < 2**31 - 2048
+                assert max(s["rows"], 1) * d < 2**31 - 2048 and s["groups"] * d < 2**31 - 2048
+                if d <= 500 and degree < 100:
+                    assert s["global_bytes"] == 0
+            if d > 1 and d**degree > 10**6 and d < 1000:  # a large one is shared out, even alone
+                assert stages[0]["tiles"] >= 256
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_launches_of_paths(host, kind):
+    sizes = [(1, 1), (1, 300), (2, 1), (5, 3), (2, 20), (4, 6), (8, 5), (10, 6), (16, 4)]
+    sizes += [(300, 2), (46341, 2), (100_000, 1)]
+    for (d, degree), points in itertools.product(sizes, (1, 2, 17, 100_000)):
+        for batch in (1, 128, 65_536, 2**31 + 1):
+            plan = host.plan_path(d, degree, batch, points, *kind)
+            assert plan["tiles"] == d ** plan["root"] and plan["root"] < max(degree, 1)
+            assert 1 <= plan["slots"] <= plan["tiles"] and 1 <= plan["steps"] <= 16
+            launchable(plan, batch * plan["slots"])
+            assert d ** (degree - plan["root"]) < 2**31 - 2048
+            if d <= 300 and degree < 100:
+                assert plan["global_bytes"] == 0
+            # Memory does not grow with the number of tiles.
+            shares = batch * plan["slots"] * max(points - 1, 1) * d * kind[2]
+            assert shares <= 2**28 or plan["slots"] == 1 or not kind[1]
+
+
+def test_launch_configuration(host):
+    for items, widest, workspace in itertools.product(
+        (1, 65_535, 65_537, 2**31, 2**40), (0, 1, 31, 1000, 10**6, 2**31 - 2049), (0, 1, SHARED)
+    ):
+        plan = host.plan_launch(items, widest, workspace)
+        launchable(plan, items)
+        assert plan["global_bytes"] == 0
+    plan = host.plan_launch(10**6, 10**6, SHARED + 1)
+    launchable(plan, 10**6)
+    assert 0 < plan["global_bytes"] <= 2**28
+    assert host.plan_launch(10**6, 1, 2**35)["blocks"] == 1  # too large for two
+
+
+def test_bad_calls_are_refused(host):
+    """A mistake in Python must not become a crash on the GPU."""
+    good = [np.zeros(14), np.zeros(2), 2, 3, False, 1, np.zeros(14)]
+    for index, value, expected in (
+        (0, np.zeros(13), "14"),
+        (0, np.zeros(14, "float32"), "dtype"),
+        (1, np.zeros(3), "expected 2"),
+        (6, np.zeros(12), "length"),
+        (3, 70, "no GPU kernel"),
+        (0, np.zeros((3, 14)), "batch"),
+    ):
+        call = list(good)
+        call[index] = value
+        with pytest.raises(ValueError, match=expected):
+            host.sig_join(*call)

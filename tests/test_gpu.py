@@ -1,0 +1,145 @@
+"""The OPS table on a GPU: against the oracle, in every dtype, and in what JAX does to it there.
+
+    JAX_PLATFORMS=cuda,cpu JAX_SIGLIB_REQUIRE_GPU=1 pytest -n0 tests/test_gpu.py
+
+Without a GPU all of it is skipped, or, with that variable, fails.
+"""
+
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import BY_NAME, DTYPES, HALVES, Case, as_tuple, by_op, check, to_torch
+from jax import lax
+
+from jax_siglib import _native
+
+# Whole in a block, of both layouts and from both ends; in tiles; of paths in blocks of steps.
+CASES = [
+    Case(1, 4),
+    Case(5, 3, scalar_term=True),
+    Case(3, 5, prepend=True),
+    Case(2, 11, prepend=True, scalar_term=True),
+    Case(7, 5, points=3),
+    Case(3, 4, scalar_term=True, points=40),
+]
+
+
+@pytest.fixture(scope="module")
+def gpu():
+    missing = ""
+    if _native.ext_cuda is None:
+        missing = f"the CUDA module is {_native.without_cuda}"
+    else:
+        try:
+            return jax.devices("cuda")[0]
+        except RuntimeError as error:
+            missing = f"JAX has no GPU: {error}"
+    if os.environ.get("JAX_SIGLIB_REQUIRE_GPU") == "1":
+        pytest.fail(f"JAX_SIGLIB_REQUIRE_GPU=1, but {missing}")
+    return pytest.skip(missing)
+
+
+def draw(op, case, dtype, batch=()):
+    """Operands and what must come out of them, or None if the operation has no such case."""
+    if case.prepend and not op.has_prepend or dtype in HALVES and case.degree > 5:
+        return None
+    shrink = 1 / 8 if case.points > 9 else 1  # a long path's signature stays near 1
+    if shrink != 1 and dtype in HALVES:
+        return None
+    arrays = op.draw(11, case, "float64", batch)
+    arrays = [x * shrink if x.shape[-2:] == (case.points, case.d) else x for x in arrays]
+    if op.tied:
+        arrays[1] = BY_NAME["sig"].truth(arrays[:1], case, batch).results[0]
+    narrow = [x.astype(dtype) for x in arrays]
+    return narrow, op.truth(narrow if dtype in HALVES else arrays, case, batch)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@by_op
+def test_against_the_oracle(gpu, op, dtype):
+    for case in CASES:
+        drawn = draw(op, case, dtype, (3,) if case.length() < 1000 else ())
+        if drawn is None:
+            continue
+        arrays, truth = drawn
+        on_device = [jax.device_put(x, gpu) for x in arrays]
+        found = as_tuple(jax.jit(op.bind(case))(*on_device))
+        assert all(x.devices() == {gpu} for x in found)
+        check(op, case, found, truth, dtype)
+        again = as_tuple(jax.jit(op.bind(case))(*on_device))
+        for a, b in zip(found, again, strict=True):  # sums have one order
+            np.testing.assert_array_equal(a, b)
+
+
+@by_op
+def test_transformations(gpu, op):
+    """vmap over some operands, gradients of gradients and a scan, as on the CPU."""
+    case = Case(3, 3, scalar_term=True)
+    arrays = op.draw_free(12, case, "float64", (4,))
+    function = op.free(case)
+
+    def weighed(*x):
+        return sum(jnp.sum(jnp.sin(y)) for y in as_tuple(function(*x)))
+
+    def all_of_it(*x):
+        over = [None if i % 2 else 0 for i in range(len(x))]
+        some = jax.vmap(function, over)(*(a[0] if i % 2 else a for i, a in enumerate(x)))
+        gradient = jax.grad(weighed, tuple(range(len(x))))
+        second = jax.grad(lambda *y: sum(jnp.sum(jnp.cos(g)) for g in gradient(*y)))(*x)
+        scanned = lax.scan(lambda c, y: (c, as_tuple(function(*y))), 0, x)[1]
+        return some, gradient(*x), second, scanned
+
+    (cpu,) = jax.devices("cpu")[:1]
+    ours, theirs = (
+        jax.jit(all_of_it)(*(jax.device_put(x, device) for x in arrays)) for device in (gpu, cpu)
+    )
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        assert np.max(np.abs(a - b)) <= 1e-11 * max(np.max(np.abs(b)), 1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@by_op
+def test_torch(gpu, op, dtype, torch):
+    """Tensors on the GPU, answered there, on another stream than the default one too."""
+    case = Case(3, 4, scalar_term=True)
+    arrays, truth = draw(op, case, dtype, (2,))
+    tensors = [to_torch(torch, x).cuda() for x in arrays]
+    stream = torch.cuda.Stream()
+    torch.cuda.synchronize()
+    with torch.cuda.stream(stream):
+        found = as_tuple(op.bind(case)(*tensors))
+    stream.synchronize()
+    assert all(x.device == tensors[0].device and x.dtype == tensors[0].dtype for x in found)
+    back = [x.float().cpu().numpy() if dtype == "bfloat16" else x.cpu().numpy() for x in found]
+    check(op, case, [x.astype(dtype) for x in back], truth, dtype)
+    if len(tensors) > 1:
+        with pytest.raises(TypeError, match="same device"):
+            op.bind(case)(*tensors[:-1], tensors[-1].cpu())
+
+
+def test_large_batches(gpu):
+    """Beyond 65,535, where the grid of an older design ends."""
+    case, op = Case(2, 3), BY_NAME["sig_join"]
+    arrays = op.draw(13, case, "float32", (3,))
+    many = [np.tile(x, (50_000, 1)) for x in arrays]
+    found = np.asarray(op.bind(case)(*(jax.device_put(x, gpu) for x in many)))
+    check(op, case, [found[:3]], op.truth(arrays, case, (3,)), "float32")
+    assert (found.reshape(-1, 3, case.length()) == found[:3]).all()
+
+
+def test_a_scan_is_recorded_and_played(gpu):
+    """Forward calls may be part of a CUDA graph, and give the same there."""
+    case, op = Case(3, 4), BY_NAME["sig_join"]
+    sig, v = op.draw(14, case, "float64", (2,))
+    steps = np.stack([v / (i + 1) for i in range(5)])
+    on_device = jax.device_put(sig, gpu), jax.device_put(steps, gpu)
+    run = jax.jit(lambda s, vs: lax.scan(lambda c, x: (op.bind(case)(c, x), 0), s, vs)[0])
+    for _ in range(3):
+        found = run(*on_device)
+    for step in steps:
+        sig = op.bind(case)(sig, step)
+    np.testing.assert_allclose(np.asarray(found), sig, rtol=1e-12, atol=1e-12)
