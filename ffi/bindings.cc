@@ -127,6 +127,52 @@ void CallSigHvp(const Operand& sig_derivs, const Operand& path, const Operand& t
   Carry(n_jobs, [&](Threads threads) { return SigHvp(g, p, t_p, ct, degree, threads); });
 }
 
+void CallSigCombine(const Operand& sig1, const Operand& sig2, int64_t dimension,
+                    int64_t degree, int64_t n_jobs, const Output& out) {
+  const Array s1 = Read(sig1), s2 = Read(sig2), o = Read(out);
+  Carry(n_jobs,
+        [&](Threads threads) { return SigCombine(s1, s2, o, dimension, degree, threads); });
+}
+
+void CallSigCombineJvp(const Operand& sig1, const Operand& sig2, const Operand& t_sig1,
+                       const Operand& t_sig2, int64_t dimension, int64_t degree,
+                       int64_t n_jobs, const Output& t_out) {
+  const Array s1 = Read(sig1), s2 = Read(sig2), t_s1 = Read(t_sig1), t_s2 = Read(t_sig2),
+              o = Read(t_out);
+  Carry(n_jobs, [&](Threads threads) {
+    return SigCombineJvp(s1, s2, t_s1, t_s2, o, dimension, degree, threads);
+  });
+}
+
+void CallSigCombineBackprop(const Operand& deriv, const Operand& sig1, const Operand& sig2,
+                            int64_t dimension, int64_t degree, int64_t n_jobs,
+                            const Output& d_sig1, const Output& d_sig2) {
+  const Array g = Read(deriv), s1 = Read(sig1), s2 = Read(sig2), ct_s1 = Read(d_sig1),
+              ct_s2 = Read(d_sig2);
+  Carry(n_jobs, [&](Threads threads) {
+    return SigCombineBackprop(g, s1, s2, ct_s1, ct_s2, dimension, degree, threads);
+  });
+}
+
+void CallSigCombineHvp(const Operand& deriv, const Operand& sig1, const Operand& sig2,
+                       const Operand& t_sig1, const Operand& t_sig2, int64_t dimension,
+                       int64_t degree, int64_t n_jobs, const Output& d_sig1,
+                       const Output& d_sig2) {
+  const Array g = Read(deriv), s1 = Read(sig1), s2 = Read(sig2), t_s1 = Read(t_sig1),
+              t_s2 = Read(t_sig2), ct_s1 = Read(d_sig1), ct_s2 = Read(d_sig2);
+  Carry(n_jobs, [&](Threads threads) {
+    return SigCombineHvp(g, s1, s2, t_s1, t_s2, ct_s1, ct_s2, dimension, degree, threads);
+  });
+}
+
+void CallSigInverse(const Operand& sig, int64_t dimension, int64_t degree, int64_t n_jobs,
+                    bool linear, const Output& out) {
+  const Array s = Read(sig), o = Read(out);
+  Carry(n_jobs, [&](Threads threads) {
+    return SigInverse(s, o, dimension, degree, linear, threads);
+  });
+}
+
 nb::dict Registrations() {
   nb::dict targets;
 #define JAX_SIGLIB_TARGET(name, operation) \

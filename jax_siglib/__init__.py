@@ -12,6 +12,8 @@ from jax_siglib import forward_mode
 from jax_siglib._export import export_checks
 from jax_siglib._linear_sig import linear_sig
 from jax_siglib._sig import sig, sig_backprop, sig_hvp, sig_jvp
+from jax_siglib._sig_combine import sig_combine, sig_combine_backprop, sig_combine_jvp
+from jax_siglib._sig_inverse import sig_inverse
 from jax_siglib._sig_join import sig_join, sig_join_backprop, sig_join_hvp, sig_join_jvp
 from jax_siglib._tensor_algebra import sig_length
 
@@ -27,7 +29,11 @@ __all__ = [
     "linear_sig",
     "sig",
     "sig_backprop",
+    "sig_combine",
+    "sig_combine_backprop",
+    "sig_combine_jvp",
     "sig_hvp",
+    "sig_inverse",
     "sig_join",
     "sig_join_backprop",
     "sig_join_hvp",

@@ -16,7 +16,7 @@ import jaxlib
 import numpy as np
 
 import jax_siglib
-from jax_siglib import _primitive, _reference, _sig, _sig_join
+from jax_siglib import _primitive, _reference, _sig, _sig_combine, _sig_inverse, _sig_join
 from jax_siglib import _tensor_algebra as ta
 from jax_siglib._native import ext
 
@@ -48,15 +48,16 @@ def _report() -> None:
     print(f"  threads          up to {ext.max_threads()}")
     print(f"  XLA FFI          {'.'.join(map(str, ext.ffi_api_version()))}")
     served = _primitive.served()
-    operations = {"sig_join": _sig_join.OPERATION, "sig": _sig.OPERATION}
-    names = [primitive.name for operation in operations.values() for primitive in operation]
+    operations = _sig_join.OPERATION, _sig.OPERATION, _sig_combine.OPERATION
+    names = [primitive.name for operation in operations for primitive in operation]
+    names.append(_sig_inverse.PRIMITIVE.name)
     print("\nWhat serves which platform")
     for name in names:
         for where, targets in served.items():
             kernel = f"jax_siglib_{name}_v1" in targets
             by = f"C++ kernel ({ext.instruction_set()})" if kernel else "plain jax.numpy reference"
-            print(f"  {name:18} {where:6} {by}")
-        print(f"  {'':18} other  plain jax.numpy reference")
+            print(f"  {name:26} {where:6} {by}")
+        print(f"  {'':26} other  plain jax.numpy reference")
     print("\nDevices here")
     for device in jax.devices():
         by = "kernels" if served.get(device.platform) else "reference"
@@ -119,7 +120,7 @@ def _check() -> int:
             else:
                 failed.append(f"{name}: {verdict}")
     for operation, share in worst.items():
-        print(f"  {operation:18} largest error {share:6.1%} of what is tolerated")
+        print(f"  {operation:20} largest error {share:6.1%} of what is tolerated")
     for kind, by_dtype in _TOLERANCES.items():
         limits = ", ".join(f"{limit:.3g} in {dtype}" for dtype, limit in by_dtype.items())
         print(f"  tolerated of the scale of a level, {kind}: {limits}")
@@ -152,6 +153,8 @@ def _cases() -> Iterator[_Case]:
     # Options are dealt out over the sizes, not multiplied with them: all appear, and it is quick.
     options = itertools.cycle(itertools.product((False, True), (False, True), ((), (3,), (2, 2))))
     halves = itertools.cycle(("float16", "bfloat16"))
+    dtypes = itertools.cycle(_TOLERANCES["join"])
+    layouts = itertools.cycle(itertools.product((False, True), ((), (3,), (2, 2))))
     random = np.random.default_rng(_SEED)
     for dimension, degree in _SIZES:
         for dtype in ("float32", "float64", next(halves)):
@@ -161,6 +164,7 @@ def _cases() -> Iterator[_Case]:
                     random, dimension, degree, dtype, prepend, scalar_term, batch
                 )
             yield from _path_cases(random, dimension, degree, dtype, scalar_term, batch)
+        yield from _product_cases(random, dimension, degree, next(dtypes), *next(layouts))
 
 
 def _join_cases(
@@ -196,6 +200,49 @@ def _join_cases(
             functools.partial(getattr(_reference, call.__name__), **static),
             reference_operands,
             sections,
+            _TOLERANCES["join"][dtype],
+        )
+
+
+def _product_cases(
+    random: np.random.Generator,
+    dimension: int,
+    degree: int,
+    dtype: str,
+    scalar_term: bool,
+    batch: tuple[int, ...],
+) -> Iterator[_Case]:
+    length = ta.layout_lengths(dimension, degree)[scalar_term]
+    sig1, sig2, t_sig1, t_sig2, ct_out = _numbers(random, 5, (*batch, length), dtype)
+    lower = tuple(ta.lower(x, dimension, degree) for x in (sig1, sig2))
+    levels = _levels(dimension, degree, scalar_term)
+    static: dict[str, Any] = {"dimension": dimension, "degree": degree}
+    label = f"{dimension=} {degree=} {dtype} {scalar_term=} {batch=}"
+    inverse = functools.partial(_reference.sig_inverse, linear=False)
+    tangents = t_sig1, t_sig2
+    for call, reference, operands, reference_operands in (
+        (_sig_combine.sig_combine, _reference.sig_combine, (sig1, sig2), (sig1, sig2)),
+        (
+            _sig_combine.sig_combine_jvp,
+            _reference.sig_combine_jvp,
+            (sig1, sig2, *tangents),
+            (*lower, *tangents),
+        ),
+        (
+            _sig_combine.sig_combine_backprop,
+            _reference.sig_combine_backprop,
+            (ct_out, sig1, sig2),
+            (ct_out, *lower),
+        ),
+        (_sig_inverse.sig_inverse, inverse, (sig1,), (sig1,)),
+    ):
+        yield _Case(
+            f"{call.__name__} {label}",
+            functools.partial(call, **static),
+            operands,
+            functools.partial(reference, **static),
+            reference_operands,
+            [levels, levels] if call is _sig_combine.sig_combine_backprop else [levels],
             _TOLERANCES["join"][dtype],
         )
 

@@ -26,6 +26,14 @@ step above hands  x  to S_k,  <B_{k-1}, x>/(n-k+1)  to v  and  <x, v>/(n-k+1)  t
 of these is the x of the next step. S_N occurs in no product, hence no derivative asks for it:
 tangent and cotangent take ``sig_lower``, levels 1..N-1 without the scalar term.
 
+**Products.** Level n of the product of two signatures is the sum of all splits of its words,
+
+    out_n = S1_n + sum of S1_k ⊗ S2_{n-k} for k = 1..n-1 + S2_n
+
+(Chen's identity, for any second path). It is bilinear but for the two outer terms. So its tangent
+is the two half products; and each split hands its cotangent, contracted with the one factor, to the
+other. Highest levels occur in no product here either.
+
 The scalar term is the constant 1 of every signature, not a variable: its value on input is ignored,
 the result holds 1 there, tangents and cotangents hold 0.
 """
@@ -37,7 +45,18 @@ import jax.numpy as jnp
 
 from jax_siglib import _tensor_algebra as ta
 
-__all__ = ["sig", "sig_backprop", "sig_join", "sig_join_backprop", "sig_join_jvp", "sig_jvp"]
+__all__ = [
+    "sig",
+    "sig_backprop",
+    "sig_combine",
+    "sig_combine_backprop",
+    "sig_combine_jvp",
+    "sig_inverse",
+    "sig_join",
+    "sig_join_backprop",
+    "sig_join_jvp",
+    "sig_jvp",
+]
 
 Array = jax.Array
 
@@ -109,6 +128,74 @@ def sig_join_backprop(
             ct_displacement = ct_displacement + jnp.sum(b * rows, along_b) / (n - k + 1)
             x = jnp.sum(rows * v, along_v) / (n - k + 1)
     return _join_levels(ct_sig, lead, ct_out, scalar_term, scalar=0), ct_displacement
+
+
+def sig_combine(sig1: Array, sig2: Array, *, dimension: int, degree: int) -> Array:
+    """Signature of one path followed by another."""
+    left, scalar_term = _levels(sig1, dimension, degree)
+    right, _ = _levels(sig2, dimension, degree)
+    lead = jnp.broadcast_shapes(sig1.shape[:-1], sig2.shape[:-1])
+    out = [a + b + c for a, b, c in zip(left, right, _products(left, right, degree), strict=True)]
+    return _join_levels(out, lead, sig1, scalar_term, scalar=1)
+
+
+def sig_combine_jvp(
+    sig1_lower: Array,
+    sig2_lower: Array,
+    t_sig1: Array,
+    t_sig2: Array,
+    *,
+    dimension: int,
+    degree: int,
+) -> Array:
+    """Tangent of ``sig_combine``, linear in ``t_sig1`` and ``t_sig2``."""
+    left, _ = _levels(sig1_lower, dimension, max(degree - 1, 0))
+    right, _ = _levels(sig2_lower, dimension, max(degree - 1, 0))
+    t_left, scalar_term = _levels(t_sig1, dimension, degree)
+    t_right, _ = _levels(t_sig2, dimension, degree)
+    operands = (sig1_lower, sig2_lower, t_sig1, t_sig2)
+    lead = jnp.broadcast_shapes(*(x.shape[:-1] for x in operands))
+    terms = (
+        t_left,
+        t_right,
+        _products(t_left, right, degree),
+        _products(left, t_right, degree),
+    )
+    t_out = [a + b + c + d for a, b, c, d in zip(*terms, strict=True)]
+    return _join_levels(t_out, lead, t_sig1, scalar_term, scalar=0)
+
+
+def sig_combine_backprop(
+    ct_out: Array, sig1_lower: Array, sig2_lower: Array, *, dimension: int, degree: int
+) -> tuple[Array, Array]:
+    """Cotangents of both signatures from the cotangent of ``sig_combine``'s result."""
+    left, _ = _levels(sig1_lower, dimension, max(degree - 1, 0))
+    right, _ = _levels(sig2_lower, dimension, max(degree - 1, 0))
+    ct_levels, scalar_term = _levels(ct_out, dimension, degree)
+    lead = jnp.broadcast_shapes(*(x.shape[:-1] for x in (ct_out, sig1_lower, sig2_lower)))
+    ct_left, ct_right = list(ct_levels), list(ct_levels)
+    for n in range(2, degree + 1):
+        for k in range(1, n):
+            a, b, ct = left[k - 1], right[n - k - 1], ct_levels[n - 1]
+            splits = ct.reshape(*ct.shape[:-1], a.shape[-1], b.shape[-1])
+            ct_left[k - 1] = ct_left[k - 1] + jnp.sum(splits * b[..., None, :], -1)
+            ct_right[n - k - 1] = ct_right[n - k - 1] + jnp.sum(splits * a[..., :, None], -2)
+    ct_sig1 = _join_levels(ct_left, lead, ct_out, scalar_term, scalar=0)
+    return ct_sig1, _join_levels(ct_right, lead, ct_out, scalar_term, scalar=0)
+
+
+def sig_inverse(sig: Array, *, dimension: int, degree: int, linear: bool) -> Array:
+    """The antipode: words backwards, with the sign of their length. A scalar term is a constant."""
+    levels, scalar_term = _levels(sig, dimension, degree)
+    lead = sig.shape[:-1]
+    out = []
+    for k, level in enumerate(levels, start=1):
+        if dimension > 1:
+            letters = level.reshape(*lead, *([dimension] * k))
+            backwards = [*range(len(lead)), *reversed(range(len(lead), len(lead) + k))]
+            level = letters.transpose(backwards).reshape(level.shape)
+        out.append((-1) ** k * level)
+    return _join_levels(out, lead, sig, scalar_term, scalar=0 if linear else 1)
 
 
 def sig(path: Array, *, degree: int, scalar_term: bool) -> Array:
@@ -207,6 +294,14 @@ def _outer(tensor: Array, vector: Array, prepend: bool) -> Array:
     left, right = (vector, tensor) if prepend else (tensor, vector)
     product = left[..., :, None] * right[..., None, :]
     return product.reshape(*product.shape[:-2], tensor.shape[-1] * vector.shape[-1])
+
+
+def _products(left: list[Array], right: list[Array], degree: int) -> list[Any]:
+    """For each level the sum of left ⊗ right over all splits into two levels that are not 0."""
+    return [
+        sum(_outer(left[k - 1], right[n - k - 1], False) for k in range(1, n))
+        for n in range(1, degree + 1)
+    ]
 
 
 def _as_matrix(flat: Array, dimension: int, prepend: bool) -> Array:

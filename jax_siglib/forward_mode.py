@@ -9,8 +9,8 @@ for the backward pass of a path: here it asks for the lower levels of the signat
 instead of keeping them.
 
 Everything else takes both modes as it is, and stands here only so that one import serves:
-``sig_join_backprop``, ``sig_join_jvp``, ``sig_join_hvp``, ``sig_backprop``, ``sig_jvp``,
-``sig_hvp``, ``sig_length``. Derivatives of derivatives mix modes without this module:
+``sig_combine``, ``sig_inverse``, ``sig_join_backprop``, ``sig_backprop`` and the like, ``sig_jvp``,
+``sig_length``. Derivatives of derivatives mix modes without this module:
 ``jax.hessian`` is forward over reverse, and works on the ordinary functions.
 
 Example:
@@ -27,6 +27,8 @@ from typing import Any, TypeVar
 
 from jax_siglib._linear_sig import linear_sig_in_both_modes
 from jax_siglib._sig import sig_backprop, sig_hvp, sig_in_both_modes, sig_jvp
+from jax_siglib._sig_combine import sig_combine, sig_combine_backprop, sig_combine_jvp
+from jax_siglib._sig_inverse import sig_inverse
 from jax_siglib._sig_join import join_in_both_modes, sig_join_backprop, sig_join_hvp, sig_join_jvp
 from jax_siglib._tensor_algebra import sig_length
 
@@ -34,7 +36,11 @@ __all__ = [
     "linear_sig",
     "sig",
     "sig_backprop",
+    "sig_combine",
+    "sig_combine_backprop",
+    "sig_combine_jvp",
     "sig_hvp",
+    "sig_inverse",
     "sig_join",
     "sig_join_backprop",
     "sig_join_hvp",

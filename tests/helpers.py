@@ -176,6 +176,14 @@ def _join_oracle(function):
     return lambda case, *x: function(*x, case.d, case.degree, case.prepend)
 
 
+def sig_keywords(case: Case) -> dict[str, Any]:
+    return {"dimension": case.d, "degree": case.degree}
+
+
+def _sig_oracle(function):
+    return lambda case, *x: function(*x, case.d, case.degree)
+
+
 def _lower(sig, case):
     return ta.lower(sig, case.d, case.degree)
 
@@ -308,6 +316,46 @@ OPS = [
         },
         lambda case, v: oracle.linear_sig(v, case.degree, case.scalar_term),
         _reference_linear_sig,
+        ("L",),
+    ),
+    Op(
+        "sig_combine",
+        jax_siglib.sig_combine,
+        {"sig1": "L", "sig2": "L"},
+        sig_keywords,
+        _sig_oracle(oracle.sig_combine),
+        lambda case, a, b: _reference.sig_combine(a, b, **sig_keywords(case)),
+        ("L",),
+    ),
+    Op(
+        "sig_combine_jvp",
+        jax_siglib.sig_combine_jvp,
+        {"sig1": "L", "sig2": "L", "t_sig1": "L", "t_sig2": "L"},
+        sig_keywords,
+        _sig_oracle(oracle.sig_combine_jvp),
+        lambda case, a, b, *t: _reference.sig_combine_jvp(
+            _lower(a, case), _lower(b, case), *t, **sig_keywords(case)
+        ),
+        ("L",),
+    ),
+    Op(
+        "sig_combine_backprop",
+        jax_siglib.sig_combine_backprop,
+        {"deriv": "L", "sig1": "L", "sig2": "L"},
+        sig_keywords,
+        _sig_oracle(oracle.sig_combine_backprop),
+        lambda case, g, a, b: _reference.sig_combine_backprop(
+            g, _lower(a, case), _lower(b, case), **sig_keywords(case)
+        ),
+        ("L", "L"),
+    ),
+    Op(
+        "sig_inverse",
+        jax_siglib.sig_inverse,
+        {"sig": "L"},
+        sig_keywords,
+        _sig_oracle(oracle.sig_inverse),
+        lambda case, sig: _reference.sig_inverse(sig, linear=False, **sig_keywords(case)),
         ("L",),
     ),
 ]

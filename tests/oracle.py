@@ -94,6 +94,47 @@ def sig_join_backprop(g, sig, v, d, degree, prepend=False):
     return _flat(ct_s, sig), ct_v
 
 
+def sig_combine(sig1, sig2, d, degree):
+    s, t = _levels(sig1, d, degree, 1), _levels(sig2, d, degree, 1)
+    return _flat(_tensor_product(s, t), sig1)
+
+
+def _tensor_product(s, t):
+    return [sum(_product(s[k], t[n - k], False) for k in range(n + 1)) for n in range(len(s))]
+
+
+def sig_combine_jvp(sig1, sig2, t_sig1, t_sig2, d, degree):
+    s, t = _levels(sig1, d, degree, 1), _levels(sig2, d, degree, 1)
+    t_s, t_t = _levels(t_sig1, d, degree, 0), _levels(t_sig2, d, degree, 0)
+    halves = zip(_tensor_product(t_s, t), _tensor_product(s, t_t), strict=True)
+    return _flat([a + b for a, b in halves], t_sig1)
+
+
+def sig_combine_backprop(g, sig1, sig2, d, degree):
+    s, t = _levels(sig1, d, degree, 1), _levels(sig2, d, degree, 1)
+    gs = _levels(g, d, degree, 0)
+    ct_s, ct_t = ([level * _number(0, g) for level in levels] for levels in (s, t))
+    for n in range(1, degree + 1):
+        for k in range(n + 1):
+            splits = gs[n].reshape(d**k, -1)
+            if k > 0:  # the scalar term is a constant
+                ct_s[k] = ct_s[k] + splits @ t[n - k]
+            if k < n:
+                ct_t[n - k] = ct_t[n - k] + s[k] @ splits
+    return _flat(ct_s, g), _flat(ct_t, g)
+
+
+def sig_inverse(sig, d, degree):
+    levels = _levels(sig, d, degree, 1)
+    out = [level.copy() for level in levels]
+    for k in range(1, degree + 1):
+        for word in range(d**k):
+            letters = [word // d**i % d for i in range(k)]  # from the last to the first
+            backwards = sum(letter * d ** (k - 1 - i) for i, letter in enumerate(letters))
+            out[k][backwards] = (-1) ** k * levels[k][word]
+    return _flat(out, sig)
+
+
 def _unit(path, degree, scalar_term):
     unit = np.full(length(path.shape[1], degree, scalar_term), _number(0, path), path.dtype)
     if scalar_term:

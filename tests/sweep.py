@@ -74,11 +74,13 @@ def small(d: int) -> None:
                 check(op, case, found, truth, dtype)
 
 
-def large(d: int) -> None:
-    """The joins, cut into tiles (one signature, one and two threads) and whole (a batch of 16)."""
+def large(d: int, ops: list = JOINS) -> None:
+    """Cut into tiles (one signature, one and two threads) and whole (a batch of 16)."""
     for index, (degree, prepend) in enumerate(itertools.product(LARGE[d], (False, True))):
         case = Case(d, degree, prepend, scalar_term=bool(index % 2))
-        for op in JOINS:
+        for op in ops:
+            if prepend and not op.has_prepend:
+                continue
             arrays = op.draw(2, case, "float64")
             truth = op.truth(arrays, case)
             for dtype in DTYPES:

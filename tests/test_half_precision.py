@@ -125,7 +125,8 @@ def test_empty_batch(op, dtype):
 @by_op
 def test_one_result_written_over_its_operand(op, dtype):
     """Donated operands: the kernel's result may lie where the operand lies."""
-    place = {"sig_join": 0, "sig_join_backprop": 0}.get(op.name)
+    places = {"sig_join": 0, "sig_join_backprop": 0, "sig_combine": 0, "sig_combine_backprop": 0}
+    place = places.get(op.name)
     if place is None:
         return
     for case, batch in ((Case(5, 3, scalar_term=True), (700,)), (Case(6, 6), (3,))):

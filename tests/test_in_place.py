@@ -37,6 +37,7 @@ def test_what_is_declared():
     """The pairs that issue 3 asks for; without any, the tests below would test nothing."""
     found = {(p.values[0].name, *p.values[1:]) for p in PAIRS}
     assert {("sig_join", 0, 0), ("sig_join_backprop", 0, 0), ("sig_join_jvp", 2, 0)} <= found
+    assert {("sig_combine", 0, 0), ("sig_combine_backprop", 0, 0)} <= found
 
 
 def sizes(d):
@@ -216,7 +217,11 @@ def test_no_copy_in_a_step_of_a_loop(op, operand, result, loop):
     assert bits(kept(*arrays)) == bits(expected)
     donating = jax.jit(run, donate_argnums=operand).lower(*arrays).compile()
     assert not sized_copies(donating.as_text(), shape, (1, *shape))  # nor before the loop
-    assert donating.memory_analysis().temp_size_in_bytes < arrays[operand].nbytes / 2
+    # Results that the loop has no use for have to lie somewhere, as do levels below the highest:
+    # of two signatures, half the size of one. A copy of the carry would be as large as one.
+    unused = sum(x.nbytes for x in as_tuple(op.bind(CASE)(*arrays))) - arrays[operand].nbytes
+    spare = donating.memory_analysis().temp_size_in_bytes - unused
+    assert spare < arrays[operand].nbytes * 3 / 4
     assert bits(donating(*arrays)) == bits(expected)
 
 

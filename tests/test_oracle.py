@@ -64,6 +64,31 @@ def test_adjoint_is_the_transpose(d, degree, prepend):
     assert ct_sig[0] == tangent[0] == 0
 
 
+@pytest.mark.parametrize("d, degree", SIZES)
+def test_products(d, degree):
+    """Tangent and derivative, adjoint and transpose; joins are products, and inverses undo."""
+    length = oracle.length(d, degree, True)
+    a, b, t_a, t_b, g, v = rationals(5, *[length] * 5, d)
+    tangent = oracle.sig_combine_jvp(a, b, t_a, t_b, d, degree)
+    assert (
+        tangent
+        == derivative_at_0(
+            lambda e: oracle.sig_combine(a + e * t_a, b + e * t_b, d, degree), degree
+        )
+    ).all()
+    ct_a, ct_b = oracle.sig_combine_backprop(g, a, b, d, degree)
+    assert g @ tangent == ct_a @ t_a + ct_b @ t_b
+    segment = oracle.linear_sig(v, degree, True)
+    joined = oracle.sig_combine(a, segment, d, degree)
+    assert (joined == oracle.sig_join(a, v, d, degree)).all()
+    path = rationals(6, (4, d))[0]
+    sig = oracle.sig(path, degree, True)
+    inverse = oracle.sig_inverse(sig, d, degree)
+    assert (inverse == oracle.sig(path[::-1], degree, True)).all()
+    unit = oracle.sig_combine(sig, inverse, d, degree)
+    assert unit[0] == 1 and not unit[1:].any()
+
+
 def test_paths():
     path, t_path, g = rationals(2, (4, 2), (4, 2), oracle.length(2, 3))
     tangent = oracle.sig_jvp(path, t_path, 3)

@@ -52,6 +52,25 @@ std::string SigJoinHvp(const Array& ct_out, const Array& sig, const Array& displ
                        const Array& ct_displacement, int64_t dimension, int64_t degree,
                        bool prepend, Threads threads);
 
+// out = sig1 (x) sig2, and its derivatives, in which sig1, sig2, and the tangents and
+// results of the last, may lack their top levels (and their scalar terms), as above.
+std::string SigCombine(const Array& sig1, const Array& sig2, const Array& out,
+                       int64_t dimension, int64_t degree, Threads threads);
+std::string SigCombineJvp(const Array& sig1, const Array& sig2, const Array& t_sig1,
+                          const Array& t_sig2, const Array& t_out, int64_t dimension,
+                          int64_t degree, Threads threads);
+std::string SigCombineBackprop(const Array& ct_out, const Array& sig1, const Array& sig2,
+                               const Array& ct_sig1, const Array& ct_sig2,
+                               int64_t dimension, int64_t degree, Threads threads);
+std::string SigCombineHvp(const Array& ct_out, const Array& sig1, const Array& sig2,
+                          const Array& t_sig1, const Array& t_sig2, const Array& ct_sig1,
+                          const Array& ct_sig2, int64_t dimension, int64_t degree,
+                          Threads threads);
+
+// out = the antipode of sig, but for a scalar term, which is 1 or, if it is `linear`, 0.
+std::string SigInverse(const Array& sig, const Array& out, int64_t dimension,
+                       int64_t degree, bool linear, Threads threads);
+
 // Paths are (..., points, dimension).
 std::string Sig(const Array& path, const Array& out, int64_t degree, Threads threads);
 std::string SigJvp(const Array& path, const Array& t_path, const Array& t_out,

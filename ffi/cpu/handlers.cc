@@ -143,13 +143,64 @@ ffi::Error DoSigHvp(ffi::ThreadPool pool, int64_t degree, int64_t n_jobs,
   });
 }
 
-// What all joins, and all functions of paths, are bound with.
+ffi::Error DoSigCombine(ffi::ThreadPool pool, int64_t dimension, int64_t degree,
+                        int64_t n_jobs, ffi::AnyBuffer sig1, ffi::AnyBuffer sig2,
+                        Result out) {
+  return Carry(pool, n_jobs, [&](Threads threads) {
+    return SigCombine(Read(sig1), Read(sig2), Read(*out), dimension, degree, threads);
+  });
+}
+
+ffi::Error DoSigCombineJvp(ffi::ThreadPool pool, int64_t dimension, int64_t degree,
+                           int64_t n_jobs, ffi::AnyBuffer sig1, ffi::AnyBuffer sig2,
+                           ffi::AnyBuffer t_sig1, ffi::AnyBuffer t_sig2, Result t_out) {
+  return Carry(pool, n_jobs, [&](Threads threads) {
+    return SigCombineJvp(Read(sig1), Read(sig2), Read(t_sig1), Read(t_sig2), Read(*t_out),
+                         dimension, degree, threads);
+  });
+}
+
+ffi::Error DoSigCombineBackprop(ffi::ThreadPool pool, int64_t dimension, int64_t degree,
+                                int64_t n_jobs, ffi::AnyBuffer ct_out, ffi::AnyBuffer sig1,
+                                ffi::AnyBuffer sig2, Result ct_sig1, Result ct_sig2) {
+  return Carry(pool, n_jobs, [&](Threads threads) {
+    return SigCombineBackprop(Read(ct_out), Read(sig1), Read(sig2), Read(*ct_sig1),
+                              Read(*ct_sig2), dimension, degree, threads);
+  });
+}
+
+ffi::Error DoSigCombineHvp(ffi::ThreadPool pool, int64_t dimension, int64_t degree,
+                           int64_t n_jobs, ffi::AnyBuffer ct_out, ffi::AnyBuffer sig1,
+                           ffi::AnyBuffer sig2, ffi::AnyBuffer t_sig1,
+                           ffi::AnyBuffer t_sig2, Result ct_sig1, Result ct_sig2) {
+  return Carry(pool, n_jobs, [&](Threads threads) {
+    return SigCombineHvp(Read(ct_out), Read(sig1), Read(sig2), Read(t_sig1), Read(t_sig2),
+                         Read(*ct_sig1), Read(*ct_sig2), dimension, degree, threads);
+  });
+}
+
+ffi::Error DoSigInverse(ffi::ThreadPool pool, int64_t dimension, int64_t degree,
+                        int64_t n_jobs, bool linear, ffi::AnyBuffer sig, Result out) {
+  return Carry(pool, n_jobs, [&](Threads threads) {
+    return SigInverse(Read(sig), Read(*out), dimension, degree, linear, threads);
+  });
+}
+
+// What all joins, all products, and all functions of paths, are bound with.
 auto JoinCall() {
   return ffi::Ffi::Bind()
       .Ctx<ffi::ThreadPool>()
       .Attr<int64_t>("dimension")
       .Attr<int64_t>("degree")
       .Attr<bool>("prepend")
+      .Attr<int64_t>("n_jobs");
+}
+
+auto CombineCall() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Attr<int64_t>("dimension")
+      .Attr<int64_t>("degree")
       .Attr<int64_t>("n_jobs");
 }
 
@@ -206,3 +257,32 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SigHvpHandler, jax_siglib::DoSigHvp,
                                   .Arg<AnyBuffer>()
                                   .Arg<AnyBuffer>()
                                   .Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    SigCombineHandler, jax_siglib::DoSigCombine,
+    jax_siglib::CombineCall().Arg<AnyBuffer>().Arg<AnyBuffer>().Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SigCombineJvpHandler, jax_siglib::DoSigCombineJvp,
+                              jax_siglib::CombineCall()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SigCombineBackpropHandler, jax_siglib::DoSigCombineBackprop,
+                              jax_siglib::CombineCall()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SigCombineHvpHandler, jax_siglib::DoSigCombineHvp,
+                              jax_siglib::CombineCall()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    SigInverseHandler, jax_siglib::DoSigInverse,
+    jax_siglib::CombineCall().Attr<bool>("linear").Arg<AnyBuffer>().Ret<AnyBuffer>());

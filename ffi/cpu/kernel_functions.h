@@ -35,6 +35,14 @@ void SigJvpBundle(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
 template <class T>
 void SigBackpropBundle(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch);
 template <class T>
+void SigCombine(const CombineJob<T>& job, JoinPhase phase, int64_t begin, int64_t end,
+                T* scratch);
+template <class T>
+void SigCombineBackprop(const CombineJob<T>& job, JoinPhase phase, int64_t begin,
+                        int64_t end, T* scratch);
+template <class T>
+void SigInverse(const InverseJob<T>& job, int64_t begin, int64_t end);
+template <class T>
 int64_t MultiplyAdds(int64_t rounds, T* sum);
 
 // half_kernels.cc

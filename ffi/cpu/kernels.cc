@@ -12,9 +12,21 @@ namespace {
 
 template <class T>
 constexpr Kernels<T> MakeKernels() {
-  return {SigJoin<T>,     SigJoinJvp<T>, SigJoinBackprop<T>, SigJoinHvp<T>,
-          Sig<T>,         SigJvp<T>,     SigBackprop<T>,     SigHvp<T>,
-          Vec<T>::kLanes, SigBundle<T>,  SigJvpBundle<T>,    SigBackpropBundle<T>,
+  return {SigJoin<T>,
+          SigJoinJvp<T>,
+          SigJoinBackprop<T>,
+          SigJoinHvp<T>,
+          Sig<T>,
+          SigJvp<T>,
+          SigBackprop<T>,
+          SigHvp<T>,
+          Vec<T>::kLanes,
+          SigBundle<T>,
+          SigJvpBundle<T>,
+          SigBackpropBundle<T>,
+          SigCombine<T>,
+          SigCombineBackprop<T>,
+          SigInverse<T>,
           MultiplyAdds<T>};
 }
 

@@ -49,6 +49,11 @@ struct SigJob {
 };
 
 template <class T>
+struct CombineJob;  // combine_job.h
+template <class T>
+struct InverseJob;  // inverse_job.h
+
+template <class T>
 struct Kernels {
   // Items begin..end of a phase, with plan.worker_scratch(job.order) entries.
   using Join = void (*)(const SigJoinJob<T>&, JoinPhase, int64_t begin, int64_t end,
@@ -61,6 +66,14 @@ struct Kernels {
   // BundlePlan::scratch(lanes) entries.
   int64_t lanes;
   Path sig_bundle, sig_jvp_bundle, sig_backprop_bundle;
+  // Items begin..end of a phase, with plan.worker_scratch() entries, and
+  // plan.adjoint_worker_scratch() for the adjoint.
+  using Combine = void (*)(const CombineJob<T>&, JoinPhase, int64_t begin, int64_t end,
+                           T* scratch);
+  Combine sig_combine, sig_combine_backprop;
+  // Items begin..end of the batch and, where signatures are cut, of their tiles.
+  using Inverse = void (*)(const InverseJob<T>&, int64_t begin, int64_t end);
+  Inverse sig_inverse;
   // As many multiply-adds as the processor can do, for benchmarks to compare with: how
   // many they were in this many rounds, and their sum.
   int64_t (*multiply_adds)(int64_t rounds, T* sum);
