@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-SECTIONS = ("join", "jax", "in_place", "sig", "accuracy")
+SECTIONS = ("join", "combine", "jax", "in_place", "sig", "accuracy")
 
 
 def main() -> int:
@@ -27,6 +27,7 @@ def main() -> int:
     import join
     import machine
     import paths
+    import products
     from timing import QUICK, Effort
 
     effort = QUICK if options.quick else Effort()
@@ -35,6 +36,7 @@ def main() -> int:
     dtypes = ["float32", "float64"] if options.f64 else ["float32"]
     sections = {
         "join": lambda: join.tables(joins, dtypes, effort),
+        "combine": lambda: products.tables(joins, dtypes, effort),
         "jax": lambda: jax_calls.tables(joins, dtypes, effort),
         "in_place": lambda: in_place.tables(joins, dtypes, effort),
         "sig": lambda: paths.tables(path_cases, dtypes, effort),
