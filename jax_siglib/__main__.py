@@ -172,6 +172,7 @@ def _cases() -> Iterator[_Case]:
     options = itertools.cycle(itertools.product((False, True), (False, True), ((), (3,), (2, 2))))
     halves = itertools.cycle(("float16", "bfloat16"))
     dtypes = itertools.cycle(_TOLERANCES["join"])
+    layouts = itertools.cycle(itertools.product((False, True), ((), (3,), (2, 2))))
     random = np.random.default_rng(_SEED)
     for dimension, degree in _SIZES:
         for dtype in ("float32", "float64", next(halves)):
@@ -181,7 +182,7 @@ def _cases() -> Iterator[_Case]:
                     random, dimension, degree, dtype, prepend, scalar_term, batch
                 )
             yield from _path_cases(random, dimension, degree, dtype, scalar_term, batch)
-        yield from _product_cases(random, dimension, degree, next(dtypes), scalar_term, batch)
+        yield from _product_cases(random, dimension, degree, next(dtypes), *next(layouts))
 
 
 def _join_cases(
@@ -259,7 +260,7 @@ def _product_cases(
             operands,
             functools.partial(reference, **static),
             reference_operands,
-            [levels, levels],
+            [levels, levels] if call is _sig_combine.sig_combine_backprop else [levels],
             _TOLERANCES["join"][dtype],
         )
 
