@@ -6,6 +6,7 @@ import os
 import pkgutil
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,11 @@ def test_readme(tmp_path):
 
 
 def test_console_script(tmp_path):
+    """The README's first command, as it is installed; from an editable install the module."""
     code = "import runpy; runpy.run_module('jax_siglib', run_name='__main__')"
+    command = Path(sys.executable).with_name("jax-siglib")
+    if command.exists():
+        code = f"import os; os.execv({str(command)!r}, ['jax-siglib'])"
     done = run_python(code, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     for section in (
