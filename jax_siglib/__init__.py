@@ -16,6 +16,12 @@ from jax_siglib._sig_combine import sig_combine, sig_combine_backprop, sig_combi
 from jax_siglib._sig_inverse import sig_inverse
 from jax_siglib._sig_join import sig_join, sig_join_backprop, sig_join_hvp, sig_join_jvp
 from jax_siglib._sig_stream import sig_stream, sig_stream_backprop
+from jax_siglib._sig_windows import (
+    dyadic_windows,
+    expanding_windows,
+    sig_windows,
+    sliding_windows,
+)
 from jax_siglib._tensor_algebra import sig_length
 
 try:
@@ -25,6 +31,8 @@ except _metadata.PackageNotFoundError:  # run from a build tree that pip never s
 
 __all__ = [
     "__version__",
+    "dyadic_windows",
+    "expanding_windows",
     "export_checks",
     "forward_mode",
     "linear_sig",
@@ -43,4 +51,6 @@ __all__ = [
     "sig_length",
     "sig_stream",
     "sig_stream_backprop",
+    "sig_windows",
+    "sliding_windows",
 ]

@@ -1,10 +1,11 @@
 """The functions of ``jax_siglib``, under the same names, for forward mode too.
 
-The ordinary ``sig_join``, ``sig``, ``sig_stream`` and ``linear_sig`` register their backward pass
-with ``jax.custom_vjp``, and JAX then refuses forward mode: ``jax.jvp``, ``jax.jacfwd``,
-``jax.linearize``. Here the same functions stand without that wrapper: the bare primitives, which
-know both modes, to any order. Their tangent is the kernel behind ``sig_join_jvp`` and ``sig_jvp``;
-reverse mode transposes it, and arrives at the same backward kernel. What differs is what JAX keeps
+The ordinary ``sig_join``, ``sig``, ``sig_stream``, ``sig_windows`` and ``linear_sig`` register
+their backward pass with ``jax.custom_vjp``, and JAX then refuses forward mode: ``jax.jvp``,
+``jax.jacfwd``, ``jax.linearize``. Here the same functions stand without that wrapper: the bare
+primitives, which know both modes, to any order. Their tangent is the kernel behind
+``sig_join_jvp`` and ``sig_jvp``; reverse mode transposes it, and arrives at the same backward
+kernel. What differs is what JAX keeps
 for the backward pass of a path: here it asks for the lower levels of the signature once more
 instead of keeping them.
 
@@ -31,6 +32,7 @@ from jax_siglib._sig_combine import sig_combine, sig_combine_backprop, sig_combi
 from jax_siglib._sig_inverse import sig_inverse
 from jax_siglib._sig_join import join_in_both_modes, sig_join_backprop, sig_join_hvp, sig_join_jvp
 from jax_siglib._sig_stream import sig_stream_backprop, sig_stream_in_both_modes
+from jax_siglib._sig_windows import sig_windows_in_both_modes
 from jax_siglib._tensor_algebra import sig_length
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "sig_length",
     "sig_stream",
     "sig_stream_backprop",
+    "sig_windows",
 ]
 
 Array = TypeVar("Array", bound=Any)
@@ -84,6 +87,13 @@ def sig_stream(
 ) -> Array:
     """``jax_siglib.sig_stream``, to be differentiated in forward and in reverse mode."""
     return sig_stream_in_both_modes(path, degree, initial, prepend, scalar_term, n_jobs)
+
+
+def sig_windows(
+    path: Array, windows: Any, degree: int, *, scalar_term: bool = False, n_jobs: int = 1
+) -> Array:
+    """``jax_siglib.sig_windows``, to be differentiated in forward and in reverse mode."""
+    return sig_windows_in_both_modes(path, windows, degree, scalar_term, n_jobs)
 
 
 def linear_sig(
