@@ -22,6 +22,7 @@ from jax_siglib._sig_windows import (
     sig_windows,
     sliding_windows,
 )
+from jax_siglib._signature_stream import SignatureStream
 from jax_siglib._tensor_algebra import sig_length
 
 try:
@@ -30,6 +31,7 @@ except _metadata.PackageNotFoundError:  # run from a build tree that pip never s
     __version__ = "0+unknown"
 
 __all__ = [
+    "SignatureStream",
     "__version__",
     "dyadic_windows",
     "expanding_windows",

@@ -8,8 +8,9 @@ import pytest
 from helpers import BY_NAME, Case, as_tuple, check, close
 
 import jax_siglib
-from jax_siglib import sig, sig_stream, sig_stream_backprop
+from jax_siglib import SignatureStream, sig, sig_stream, sig_stream_backprop
 from jax_siglib._native import ext
+from jax_siglib._sig_continued import sig_continued
 
 OPS = [BY_NAME["sig_stream"], BY_NAME["sig_stream_backprop"]]
 # As in test_sig.py: two ways to the same sums, of some 20 joins.
@@ -131,3 +132,69 @@ def test_rows_that_do_not_fit():
         sig_stream_backprop(path, rows, rows, 2)
     with pytest.raises(ValueError, match=r"initial must have a last axis of length 12 .*got 11"):
         sig_stream(path, 2, initial=rows[0, :11])
+
+
+@pytest.mark.parametrize("prepend", [False, True])
+def test_continued_is_the_last_row(prepend, torch):
+    """In every framework and layout, and its derivatives; half precision is rounded once."""
+    path, start = draw(12, 3, 6, 2), draw(13, 3, 15)
+    for initial, scalar_term in ((start, False), (start[:, 1:], True)):
+        options = {"prepend": prepend, "scalar_term": scalar_term}
+        at = 0 if prepend else -1
+        last = sig_stream(path, 3, initial=initial, **options)[:, at]
+        found = sig_continued(path, initial, 3, **options)
+        close(found, last, TOLERANCE)
+        tensors = [torch.from_numpy(np.array(x)) for x in (path, initial)]
+        np.testing.assert_array_equal(sig_continued(*tensors, 3, **options), found)
+
+    def total(function):
+        return lambda *x: jnp.sum(jnp.sin(function(*x)))
+
+    gradients = [
+        jax.jit(jax.grad(total(f), (0, 1)))(path, start)
+        for f in (
+            lambda path, initial: sig_continued(path, initial, 3, **options),
+            lambda path, initial: sig_stream(path, 3, initial=initial, **options)[:, at],
+        )
+    ]
+    for ours, theirs in zip(*gradients, strict=True):
+        close(ours, theirs, TOLERANCE)
+    half = [x.astype("bfloat16") for x in (path, start)]
+    wide = sig_continued(*(x.astype("float32") for x in half), 3, **options)
+    np.testing.assert_array_equal(
+        sig_continued(*half, 3, **options), wide.astype("bfloat16"), strict=True
+    )
+
+
+@pytest.mark.parametrize("scalar_term", [False, True])
+def test_stream_object(scalar_term):
+    """As a carry of scan under vmap and grad; marks; pieces of a path; what it refuses."""
+    d, degree = 2, 3
+    path = draw(14, 2, 8, d)
+    steps = np.diff(path, axis=1)
+    begin = SignatureStream.begin(d, degree, dtype="float64", scalar_term=scalar_term)
+
+    def fold(steps):
+        stream = jax.lax.scan(lambda s, v: (s.push(v), None), begin, steps[:3])[0].mark()
+        stream = jax.lax.scan(lambda s, v: (s.push(v), None), stream, steps[3:])[0]
+        return stream.signature, stream.since_mark
+
+    whole = sig(path, degree, scalar_term=scalar_term)
+    since = sig(path[:, 3:], degree, scalar_term=scalar_term)
+    for found, expected in zip(jax.jit(jax.vmap(fold))(steps), (whole, since), strict=True):
+        close(found, expected, TOLERANCE)
+
+    def by_pieces(path):
+        stream = jax.vmap(lambda _: begin)(jnp.arange(2)).push_path(path[:, :4])
+        return stream.mark().push_path(path[:, 3:])
+
+    stream = jax.jit(by_pieces)(path)
+    close(stream.signature, whole, TOLERANCE)
+    close(stream.since_mark, since, TOLERANCE)
+    weights = draw(15, *whole.shape)
+    gradient = jax.grad(lambda path: jnp.sum(weights * by_pieces(path).signature))(path)
+    close(gradient, jax_siglib.sig_backprop(path, whole, weights, degree), TOLERANCE)
+    with pytest.raises(ValueError, match="displacement must have a last axis of length 2"):
+        begin.push(jnp.zeros(3))
+    with pytest.raises(ValueError, match="path must have a last axis of length 2"):
+        begin.push_path(jnp.zeros((4, 3)))
