@@ -41,9 +41,9 @@ def sig_continued(
     framework, arrays = _arrays.take(path=path, initial=initial)
     if framework == "jax":
         return _jax_sig_continued(*arrays, static, both_modes)
-    shapes = _arrays.shapes_of(arrays)
-    length = _check_shapes(*shapes, degree)[scalar_term]
-    return _arrays.call(_into, arrays, static, [(*shapes[0][:-2], length)])[0]
+    path_shape, initial_shape = _arrays.shapes_of(arrays)
+    length = _check_shapes(path_shape, initial_shape, degree)[scalar_term]
+    return _arrays.call(_into, arrays, static, [(*path_shape[:-2], length)])[0]
 
 
 def _check_shapes(path: tuple[int, ...], initial: tuple[int, ...], degree: int) -> tuple[int, int]:

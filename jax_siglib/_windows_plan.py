@@ -12,7 +12,8 @@ cut at the end of the first that holds no cut yet. Then runs to the right never 
 the left overlap no more than twice where windows differ in width by less than a factor of 2. So for
 windows of one width a plan costs two steps for each step of the path, whatever the width. Windows
 of many widths are planned octave by octave, or all together, or by the mirrored rule (which cuts
-expanding windows at their beginning, into right parts alone), whichever costs least.
+expanding windows at their beginning, into right parts alone), whichever costs least. Narrow windows
+may cost least if each is cut at its end: it is a single part then, that it shares with none.
 
 A run which asks for a good part of its steps is a stream (``sig_stream``). From others only the
 steps asked for are kept: between them lie **pieces**, each the signature of a path by itself, and
@@ -32,8 +33,9 @@ __all__ = ["Plan", "plan"]
 
 Ints = np.ndarray
 
-# What goes into the choice between plans: a row of a stream is 1.
-_STEP_OF_A_PIECE, _PRODUCT = 0.5, 2.0
+# What goes into the choice between plans, as measured, roughly: a row of a stream is 1. The steps
+# of a piece go at the speed of a matrix product and write nothing.
+_STEP_OF_A_PIECE, _PRODUCT = 0.2, 3.0
 # How many times what is asked for may be computed for the sake of fewer, even batches.
 _WASTE = 2
 
@@ -74,12 +76,26 @@ def plan(windows: bytes) -> Plan:
     a, b = start, end - 1
     octave = np.frexp(b - a)[1]
     alike = len(np.unique(octave)) < 2
-    plans = [
-        _with_cuts(a, b, cuts(a, b, group))
+    choices = [a, b] + [
+        cuts(a, b, group)
         for group in ([octave] if alike else [np.zeros_like(octave), octave])
         for cuts in (_cuts_at_ends, _cuts_at_starts)
     ]
-    return min(plans, key=lambda plan: plan.cost)
+    # Those first that reach least far, all runs together, for the others may reach very far: what
+    # cannot be the best is not worked out.
+    sides = [
+        (_Side(cuts, cuts - a, leftwards=True), _Side(cuts, b - cuts, leftwards=False))
+        for cuts in choices
+    ]
+    reach = [left.reach + right.reach for left, right in sides]
+    best = None
+    for i in np.argsort(reach, kind="stable"):
+        if best is not None and _STEP_OF_A_PIECE * reach[i] > best.cost:
+            break
+        found = _with_cuts(a, b, choices[i], sides[i])
+        best = found if best is None or found.cost < best.cost else best
+    assert best is not None
+    return best
 
 
 def _cuts_at_ends(a: Ints, b: Ints, group: Ints) -> Ints:
@@ -99,8 +115,7 @@ def _cuts_at_starts(a: Ints, b: Ints, group: Ints) -> Ints:
     return -_cuts_at_ends(-b, -a, group)
 
 
-def _with_cuts(a: Ints, b: Ints, cuts: Ints) -> Plan:
-    sides = [_Side(cuts, cuts - a, leftwards=True), _Side(cuts, b - cuts, leftwards=False)]
+def _with_cuts(a: Ints, b: Ints, cuts: Ints, sides: tuple["_Side", "_Side"]) -> Plan:
     cost, rows = 0.0, 0
     streams: list[tuple[Ints, bool]] = []
     for side in sides:
@@ -145,6 +160,7 @@ class _Side:
 
     Attributes:
         leftwards: Which side.
+        reach: How many steps the runs have together.
         row_of_window: Where the run's row for a window is found, once it has been placed; -1 for a
             window with nothing to this side.
     """
@@ -160,6 +176,7 @@ class _Side:
         self._count = np.diff(self._first, append=len(pairs))
         self._run = np.repeat(np.arange(len(self._first)), self._count)
         self._extent = self._distance[self._first + self._count - 1]
+        self.reach = int(self._extent.sum())
         self._is_stream = self._extent <= _WASTE * self._count
         self._placed = np.full(len(pairs), -1)
         self._wanted, self._which = wanted, which

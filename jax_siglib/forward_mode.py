@@ -5,9 +5,8 @@ their backward pass with ``jax.custom_vjp``, and JAX then refuses forward mode: 
 ``jax.jacfwd``, ``jax.linearize``. Here the same functions stand without that wrapper: the bare
 primitives, which know both modes, to any order. Their tangent is the kernel behind
 ``sig_join_jvp`` and ``sig_jvp``; reverse mode transposes it, and arrives at the same backward
-kernel. What differs is what JAX keeps
-for the backward pass of a path: here it asks for the lower levels of the signature once more
-instead of keeping them.
+kernel. What differs is what JAX keeps for the backward pass of a path: here it asks for the lower
+levels of the signature once more instead of keeping them.
 
 Everything else takes both modes as it is, and stands here only so that one import serves:
 ``sig_combine``, ``sig_inverse``, ``sig_join_backprop``, ``sig_backprop`` and the like, ``sig_jvp``,

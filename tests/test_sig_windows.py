@@ -127,7 +127,7 @@ def test_no_cancellation():
     first = windows[1:, 0]
     divided = jax_siglib.sig_combine(inverse[first - 1], stream[first + size - 2], D, degree)
     lost = np.max(np.max(np.abs(divided - exact[1:]), -1) / scale[1:])
-    assert lost >= 100 * ours
+    assert lost >= 30 * ours  # 105 times, where this was written
 
 
 def test_cost():
