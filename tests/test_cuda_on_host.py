@@ -56,7 +56,7 @@ def hold(host, op, case, batch=(), small=False, shrink=1.0):
                 np.testing.assert_array_equal(ours, theirs, err_msg=f"{op.name} {case} {order}")
 
 
-JOINS = [op for op in OPS if op.has_prepend]
+JOINS = [op for op in OPS if op.name.startswith("sig_join")]
 PATHS = [op for op in OPS if op.name in ("sig", "sig_jvp", "sig_backprop", "sig_hvp")]
 # Whole in one block, and cut up by small limits; d around a warp, levels of one letter.
 SIZES = [(1, 5), (2, 1), (2, 7), (3, 4), (5, 3), (33, 2)]

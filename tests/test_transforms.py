@@ -315,9 +315,9 @@ def test_platforms_without_a_kernel(op):
         traced = jax.jit(f).trace(*arrays)
         for platform in ("cpu", "cuda", "tpu"):
             text = traced.lower(lowering_platforms=(platform,)).as_text()
-            if platform in _primitive.served():
+            if platform == "cpu":
                 assert "@jax_siglib_" in text
-            else:
+            elif platform not in _primitive.served():  # for CUDA see test_cuda.py
                 assert "custom_call" not in text
 
 
