@@ -20,7 +20,7 @@ PUBLIC = {
     "sig_join_hvp": "d_out, sig, displacement, t_sig, t_displacement, dimension, degree, *,"
     " prepend=False, n_jobs=1",
     "sig": "path, degree, *, time_aug=False, lead_lag=False, end_time=1.0, horner=True,"
-    " scalar_term=False, basepoint=False, n_jobs=1",
+    " scalar_term=False, basepoint=False, initial=None, stream=False, n_jobs=1",
     "sig_backprop": "path, sig, sig_derivs, degree, *, time_aug=False, lead_lag=False,"
     " end_time=1.0, basepoint=False, n_jobs=1",
     "sig_join": "sig, displacement, dimension, degree, *, prepend=False, n_jobs=1",
