@@ -16,7 +16,15 @@ import jaxlib
 import numpy as np
 
 import jax_siglib
-from jax_siglib import _primitive, _reference, _sig, _sig_combine, _sig_inverse, _sig_join
+from jax_siglib import (
+    _primitive,
+    _reference,
+    _sig,
+    _sig_combine,
+    _sig_inverse,
+    _sig_join,
+    _sig_stream,
+)
 from jax_siglib import _tensor_algebra as ta
 from jax_siglib._native import ext, ext_cuda, without_cuda
 
@@ -51,8 +59,8 @@ def _report() -> None:
     print(f"  XLA FFI          {'.'.join(map(str, ext.ffi_api_version()))}")
     _report_cuda()
     served = _primitive.served()
-    operations = _sig_join.OPERATION, _sig.OPERATION, _sig_combine.OPERATION
-    names = [primitive.name for operation in operations for primitive in operation]
+    modules = _sig_join, _sig, _sig_combine, _sig_stream
+    names = [primitive.name for module in modules for primitive in module.OPERATION]
     names.append(_sig_inverse.PRIMITIVE.name)
     print("\nWhat serves which platform")
     for name in names:

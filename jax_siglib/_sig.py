@@ -13,7 +13,7 @@ from jax_siglib._derivatives import operation
 from jax_siglib._native import ext
 from jax_siglib._primitive import INLINE, Kernel, vary
 
-__all__ = ["sig", "sig_backprop", "sig_hvp", "sig_in_both_modes", "sig_jvp"]
+__all__ = ["sig", "sig_backprop", "sig_hvp", "sig_in_both_modes", "sig_jvp", "sig_of_path"]
 
 Array = TypeVar("Array", bound=Any)
 Shape = tuple[int, ...]
@@ -72,6 +72,8 @@ def sig(
     horner: bool = True,
     scalar_term: bool = False,
     basepoint: bool | Array = False,
+    initial: Array | None = None,
+    stream: bool = False,
     n_jobs: int = 1,
 ) -> Array:
     r"""Truncated signature of piecewise linear paths.
@@ -95,17 +97,21 @@ def sig(
         scalar_term: Whether the result begins with level 0, the constant 1.
         basepoint: Whether to begin the path at the origin, or the point to begin it at, as an array
             of shape (d,), or (..., d) with the leading shape of ``path``.
+        initial: The signature of what came before, shape (..., L), with or without the scalar term:
+            the result is that of both, one after the other. None for a path that begins here.
+        stream: Whether to return the signatures of all beginnings of the path, as ``sig_stream``.
         n_jobs: Threads: 1 is serial, -1 all there are, below -1 all but ``-1 - n_jobs``.
 
     Returns:
         The signatures, shape (..., L) with L the ``sig_length`` for the coordinates that there are
-        after the transforms; dtype and framework of ``path``.
+        after the transforms, or with ``stream`` a row for each step, (..., steps, L); dtype and
+        framework of ``path``.
 
     Raises:
         TypeError: If an argument has the wrong type, or arrays differ in dtype or framework.
-        ValueError: If ``path`` has no point, no coordinate or no time axis, ``basepoint`` does not
-            fit it, a number is out of range, or a torch tensor would need this call recorded by
-            autograd.
+        ValueError: If ``path`` has no point, no coordinate or no time axis, ``basepoint`` or
+            ``initial`` does not fit it, a number is out of range, or a torch tensor would need this
+            call recorded by autograd.
 
     Example:
         >>> import numpy as np
@@ -116,15 +122,52 @@ def sig(
         >>> jax_siglib.sig(corner, 1, time_aug=True, end_time=2.0)
         array([1., 1., 2.])
     """
-    transform = pt.read(time_aug, lead_lag, end_time, basepoint)
-    return _call(path, degree, transform, horner, scalar_term, n_jobs, both_modes=False)
+    transform = time_aug, lead_lag, end_time, basepoint
+    if initial is not None or stream is not False:
+        return _running(path, degree, transform, horner, scalar_term, initial, stream, n_jobs)
+    return _call(path, degree, pt.read(*transform), horner, scalar_term, n_jobs, both_modes=False)
 
 
 def sig_in_both_modes(
-    path: Any, degree: Any, transform: Any, horner: Any, scalar_term: Any, n_jobs: Any
+    path: Any,
+    degree: Any,
+    transform: Any,
+    horner: Any,
+    scalar_term: Any,
+    initial: Any,
+    stream: Any,
+    n_jobs: Any,
 ) -> Any:
-    """``sig`` for ``jax_siglib.forward_mode``; ``transform`` is what its arguments were read as."""
-    return _call(path, degree, transform, horner, scalar_term, n_jobs, both_modes=True)
+    """``sig`` for ``jax_siglib.forward_mode``; ``transform``: the four arguments of one."""
+    if initial is not None or stream is not False:
+        return _running(
+            path, degree, transform, horner, scalar_term, initial, stream, n_jobs, both_modes=True
+        )
+    return _call(path, degree, pt.read(*transform), horner, scalar_term, n_jobs, both_modes=True)
+
+
+def _running(
+    path: Any,
+    degree: Any,
+    transform: Any,
+    horner: Any,
+    scalar_term: Any,
+    initial: Any,
+    stream: Any,
+    n_jobs: Any,
+    both_modes: bool = False,
+) -> Any:
+    from jax_siglib._sig_continued import sig_running  # which is made of what is here
+
+    _checks.flag("horner", horner)
+    return sig_running(
+        path, degree, transform, scalar_term, initial, stream, n_jobs, both_modes=both_modes
+    )
+
+
+def sig_of_path(path: Any, degree: int, scalar_term: bool, n_jobs: int, both_modes: bool) -> Any:
+    """``sig`` of a path as it is, for modules that build on it."""
+    return _call(path, degree, (pt.NONE, None), True, scalar_term, n_jobs, both_modes)
 
 
 def _call(

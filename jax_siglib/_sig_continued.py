@@ -11,10 +11,11 @@ from jax_siglib import _arrays, _checks
 from jax_siglib import _path_transforms as pt
 from jax_siglib import _tensor_algebra as ta
 from jax_siglib._primitive import INLINE
-from jax_siglib._sig import _check_path, sig, sig_in_both_modes
+from jax_siglib._sig import _check_path, sig, sig_of_path
 from jax_siglib._sig_combine import sig_combine
+from jax_siglib._sig_stream import sig_stream, sig_stream_in_both_modes
 
-__all__ = ["sig_continued"]
+__all__ = ["sig_continued", "sig_running"]
 
 Static = tuple[int, bool, bool, int]  # degree, prepend, scalar_term, n_jobs
 
@@ -44,6 +45,36 @@ def sig_continued(
     path_shape, initial_shape = _arrays.shapes_of(arrays)
     length = _check_shapes(path_shape, initial_shape, degree)[scalar_term]
     return _arrays.call(_into, arrays, static, [(*path_shape[:-2], length)])[0]
+
+
+def sig_running(
+    path: Any,
+    degree: Any,
+    transform: tuple[Any, ...],
+    scalar_term: Any,
+    initial: Any,
+    stream: Any,
+    n_jobs: Any,
+    both_modes: bool,
+) -> Any:
+    """``sig`` with ``initial`` or ``stream``; ``transform``: the four arguments of one."""
+    time_aug, lead_lag, end_time, basepoint = transform
+    if pt.read(*transform)[0] != pt.NONE:
+        path = pt.transform_path(
+            path, time_aug=time_aug, lead_lag=lead_lag, end_time=end_time, basepoint=basepoint
+        )
+    if not _checks.flag("stream", stream):
+        return sig_continued(
+            path,
+            initial,
+            degree,
+            scalar_term=scalar_term,
+            n_jobs=n_jobs,
+            both_modes=both_modes,
+        )
+    if both_modes:
+        return sig_stream_in_both_modes(path, degree, initial, False, scalar_term, n_jobs)
+    return sig_stream(path, degree, initial=initial, scalar_term=scalar_term, n_jobs=n_jobs)
 
 
 def _check_shapes(path: tuple[int, ...], initial: tuple[int, ...], degree: int) -> tuple[int, int]:
@@ -80,9 +111,6 @@ def _jax_sig_continued(path: Any, initial: Any, static: Static, both_modes: bool
     if dtype.itemsize == 2:  # rounded once
         path, initial = path.astype(jnp.float32), initial.astype(jnp.float32)
     start = ta.in_layout(initial, scalar_term, dimension, degree)
-    if both_modes:
-        own = sig_in_both_modes(path, degree, pt.NONE, True, scalar_term, n_jobs)
-    else:
-        own = sig(path, degree, scalar_term=scalar_term, n_jobs=n_jobs)
+    own = sig_of_path(path, degree, scalar_term, n_jobs, both_modes)
     pair = (own, start) if prepend else (start, own)
     return sig_combine(*pair, dimension, degree, n_jobs=n_jobs).astype(dtype)

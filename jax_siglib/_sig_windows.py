@@ -13,7 +13,7 @@ from jax_siglib import _arrays, _checks
 from jax_siglib import _path_transforms as pt
 from jax_siglib import _tensor_algebra as ta
 from jax_siglib._primitive import INLINE
-from jax_siglib._sig import _check_path, sig, sig_in_both_modes
+from jax_siglib._sig import _check_path, sig, sig_of_path
 from jax_siglib._sig_combine import sig_combine
 from jax_siglib._sig_stream import sig_stream, sig_stream_in_both_modes
 from jax_siglib._windows_plan import Plan, plan
@@ -315,7 +315,7 @@ def _jax_sig_windows(
 
 
 def _sig_both(path: Any, degree: int, *, scalar_term: bool, n_jobs: int) -> Any:
-    return sig_in_both_modes(path, degree, pt.NONE, True, scalar_term, n_jobs)
+    return sig_of_path(path, degree, scalar_term, n_jobs, both_modes=True)
 
 
 def _stream_both(path: Any, degree: int, *, prepend: bool, scalar_term: bool, n_jobs: int) -> Any:

@@ -27,7 +27,7 @@ Example:
 from typing import Any, TypeVar
 
 from jax_siglib._linear_sig import linear_sig_in_both_modes
-from jax_siglib._path_transforms import read, transform_path, transform_path_backprop
+from jax_siglib._path_transforms import transform_path, transform_path_backprop
 from jax_siglib._sig import sig_backprop, sig_hvp, sig_in_both_modes, sig_jvp
 from jax_siglib._sig_combine import sig_combine, sig_combine_backprop, sig_combine_jvp
 from jax_siglib._sig_inverse import sig_inverse
@@ -84,11 +84,13 @@ def sig(
     horner: bool = True,
     scalar_term: bool = False,
     basepoint: bool | Array = False,
+    initial: Array | None = None,
+    stream: bool = False,
     n_jobs: int = 1,
 ) -> Array:
     """``jax_siglib.sig``, to be differentiated in forward and in reverse mode."""
-    transform = read(time_aug, lead_lag, end_time, basepoint)
-    return sig_in_both_modes(path, degree, transform, horner, scalar_term, n_jobs)
+    transform = time_aug, lead_lag, end_time, basepoint
+    return sig_in_both_modes(path, degree, transform, horner, scalar_term, initial, stream, n_jobs)
 
 
 def sig_stream(

@@ -198,3 +198,35 @@ def test_stream_object(scalar_term):
         begin.push(jnp.zeros(3))
     with pytest.raises(ValueError, match="path must have a last axis of length 2"):
         begin.push_path(jnp.zeros((4, 3)))
+
+
+@pytest.mark.parametrize("module", [jax_siglib, jax_siglib.forward_mode])
+def test_keywords_of_sig(module):
+    """``stream`` and ``initial`` of sig, after a transform, and their derivatives."""
+    path, initial = draw(5, 2, 5, 2), draw(6, 2, jax_siglib.sig_length(3, 3))
+    how = {"time_aug": True, "basepoint": True}
+    moved = jax_siglib.transform_path(path, **how)
+    rows = sig_stream(moved, 3, initial=initial)
+    for found, exact in (
+        (module.sig(path, 3, stream=True, **how), sig_stream(moved, 3)),
+        (module.sig(path, 3, stream=True, initial=initial, **how), rows),
+        (module.sig(path, 3, initial=initial, **how), rows[:, -1]),
+        (module.sig(moved, 3, initial=initial), rows[:, -1]),
+    ):
+        close(found, exact, TOLERANCE)
+
+    def last(path, initial):
+        return jnp.sum(module.sig(path, 3, initial=initial, **how) ** 2)
+
+    def last_of_stream(path, initial):
+        return jnp.sum(module.sig(path, 3, initial=initial, stream=True, **how)[:, -1] ** 2)
+
+    arrays = jnp.asarray(path), jnp.asarray(initial)
+    for ours, theirs in zip(
+        jax.grad(last, (0, 1))(*arrays), jax.grad(last_of_stream, (0, 1))(*arrays), strict=True
+    ):
+        close(ours, theirs, TOLERANCE)
+    with pytest.raises(TypeError, match="stream must be a bool"):
+        module.sig(path, 3, stream=1)
+    with pytest.raises(ValueError, match="initial must have a last axis of length 39"):
+        module.sig(path, 3, initial=initial[:, :-1], **how)
