@@ -488,6 +488,7 @@ def _jax_sig(
 ) -> Any:
     _arrays.check_dtypes(**pt.given(path=path, basepoint=front))
     _check_path(pt.shapes(path, front), degree, how)
+    (path,) = vary(path, ranks=(2,))  # first: a slice of sharded points is an error of JAX's
     (moved,) = vary(how.apply_jax(path, front), ranks=(2,))
     if both_modes:
         out = OPERATION.forward.bind(moved, **_params_of(degree, scalar_term, n_jobs))[0]
@@ -508,7 +509,7 @@ def _jax_sig_backprop(
 ) -> Any:
     _arrays.check_dtypes(**pt.given(path=path, basepoint=front, sig=sig, sig_derivs=sig_derivs))
     _check_backprop_shapes(pt.shapes(path, front, sig, sig_derivs), degree, how)
-    moved = how.apply_jax(path, front)
+    moved = how.apply_jax(*vary(path, ranks=(2,)), front)
     params = _params_of(degree, ta.has_scalar_term(sig.shape[-1], moved.shape[-1], degree), n_jobs)
     if how.sums(path.dtype):  # in float32, of which sig is not the signature
         (lower,) = _lower(moved, **params)
@@ -531,6 +532,7 @@ def _jax_sig_jvp(
     _arrays.check_dtypes(**pt.given(path=path, basepoint=front, t_path=t_path))
     _check_path(pt.shapes(path, front), degree, how)
     _checks.same_shape("t_path", t_path.shape, path.shape, "path")
+    path, t_path = vary(path, t_path, ranks=(2, 2))
     operands = vary(how.apply_jax(path, front), how.apply_jax_to_tangent(t_path), ranks=(2, 2))
     params = _params_of(degree, scalar_term, n_jobs)
     return OPERATION.tangent.bind(*operands, **params)[0].astype(path.dtype)
@@ -549,6 +551,7 @@ def _jax_sig_hvp(
     arrays = pt.given(path=path, basepoint=front, t_path=t_path, sig_derivs=sig_derivs)
     _arrays.check_dtypes(**arrays)
     _check_hvp_shapes(pt.shapes(path, front, t_path, sig_derivs), degree, how)
+    path, t_path = vary(path, t_path, ranks=(2, 2))
     moved, t_moved = how.apply_jax(path, front), how.apply_jax_to_tangent(t_path)
     scalar_term = ta.has_scalar_term(sig_derivs.shape[-1], moved.shape[-1], degree)
     params = _params_of(degree, scalar_term, n_jobs)
