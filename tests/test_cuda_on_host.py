@@ -9,10 +9,12 @@ import itertools
 import os
 
 import numpy as np
+import oracle
 import pytest
-from helpers import BY_NAME, HALVES, OPS, Case, as_tuple, check
+from helpers import BY_NAME, HALVES, OPS, Case, as_tuple, check, close
 
-from jax_siglib import _linear_sig, _sig, _sig_join
+from jax_siglib import _linear_sig, _sig, _sig_combine, _sig_inverse, _sig_join
+from jax_siglib import _tensor_algebra as ta
 
 IN_ORDER = True, 1 << 20, 0  # threads and blocks in order, as many as planned
 ORDERS = [IN_ORDER, (False, 1 << 20, 0), (False, 3, 7)]
@@ -27,7 +29,7 @@ def host(monkeypatch):
         if os.environ.get("JAX_SIGLIB_REQUIRE_CUDA") == "1":
             pytest.fail("JAX_SIGLIB_REQUIRE_CUDA=1, but jax_siglib._cuda_on_host was not built")
         pytest.skip("jax_siglib._cuda_on_host was not built")
-    for caller in (_sig_join, _sig, _linear_sig):
+    for caller in (_sig_join, _sig, _linear_sig, _sig_combine, _sig_inverse):
         monkeypatch.setattr(caller, "ext", module)
     yield module
     module.configure(*IN_ORDER, False)
@@ -58,6 +60,7 @@ def hold(host, op, case, batch=(), small=False, shrink=1.0):
 
 JOINS = [op for op in OPS if op.name.startswith("sig_join")]
 PATHS = [op for op in OPS if op.name in ("sig", "sig_jvp", "sig_backprop", "sig_hvp")]
+PRODUCTS = [op for op in OPS if op.name.startswith(("sig_combine", "sig_inverse"))]
 # Whole in one block, and cut up by small limits; d around a warp, levels of one letter.
 SIZES = [(1, 5), (2, 1), (2, 7), (3, 4), (5, 3), (33, 2)]
 
@@ -93,8 +96,40 @@ def test_paths_in_tiles(host, op):
     assert host.plan_path(7, 4, 1, 3, False, True, 4)["tiles"] > 1
 
 
+@pytest.mark.parametrize("op", PRODUCTS, ids=lambda op: op.name)
+def test_products(host, op):
+    """Every element in a block, or cut up; d beyond the edge of a tile of the antipode."""
+    for (d, degree), small in itertools.product([*SIZES, (40, 2), (3, 6)], (False, True)):
+        hold(host, op, Case(d, degree, scalar_term=small), (2,), small)
+        assert host.launches() == 1 or small
+    for d, degree in ((2, 11), (7, 4)):  # as large ones are cut up by the ordinary limits
+        hold(host, op, Case(d, degree, scalar_term=d == 2))
+        assert host.launches() > 1 or op.name == "sig_inverse"
+
+
+def test_products_of_second_order(host):
+    """The kernel that has no function of its own: the adjoint of tangents, without its terms."""
+    for (d, degree), small in itertools.product([(1, 3), (3, 1), (3, 4), (2, 9)], (False, True)):
+        case = Case(d, degree, scalar_term=small)
+        op = BY_NAME["sig_combine_backprop"]
+        g, t1, t2 = op.draw(9, case, "float64", (2,))
+        terms = [oracle.level_slices(d, degree, small)[0]] if small else []
+        full = [x - g for x in op.truth([g, t1, t2], case, (2,)).results]
+        for x, s in itertools.product(full, terms):
+            x[..., s] = 0
+        whole = [np.empty_like(g) for _ in full]
+        lower = [np.ascontiguousarray(ta.lower(x, d, degree)) for x in (t1, t2)]
+        levels = [np.empty_like(x) for x in lower]
+        host.configure(*ORDERS[2], small)
+        host.sig_combine_hvp(g, t1, t2, t1, t2, d, degree, 1, *whole)
+        host.sig_combine_hvp(g, *lower, *lower, d, degree, 1, *levels)
+        for x, y, exact in zip(whole, levels, full, strict=True):
+            close(x, exact, 1e-14)
+            np.testing.assert_array_equal(y, ta.lower(x, d, degree))
+
+
 def test_degree_zero_and_no_batch(host):
-    for op in JOINS + PATHS:
+    for op in JOINS + PATHS + PRODUCTS:
         for scalar_term, batch in itertools.product((False, True), ((2,), (0,))):
             case = Case(3, 0, scalar_term=scalar_term)
             if not scalar_term and op.name == "sig_hvp":
@@ -102,11 +137,11 @@ def test_degree_zero_and_no_batch(host):
             rng = np.random.default_rng(0)
             arrays = [rng.uniform(size=(*batch, *op.shape(a, case))) for a in op.takes.values()]
             for x in as_tuple(op.bind(case)(*arrays)):
-                constant = 1 if op.name in ("sig", "sig_join") else 0
+                constant = 1 if op.order == 0 else 0
                 np.testing.assert_array_equal(x, np.full(x.shape, float(constant)))
 
 
-@pytest.mark.parametrize("op", JOINS + PATHS, ids=lambda op: op.name)
+@pytest.mark.parametrize("op", JOINS + PATHS + PRODUCTS, ids=lambda op: op.name)
 def test_broadcast_operands(host, op):
     """Of stride 0 along some axes, or sliced out of something wider, without a copy."""
     for small in (False, True):
@@ -131,22 +166,28 @@ def test_in_place(host, small):
     host.configure(False, 3, 7, small)
     for case in (Case(3, 5, prepend=False), Case(2, 6, prepend=True, scalar_term=True)):
         rng = np.random.default_rng(7)
-        sig, t_sig, g = rng.uniform(-1, 1, (3, 2, case.length()))
+        sig, t_sig, g, h = rng.uniform(-1, 1, (4, 2, case.length()))
         v, t_v, ct_v = rng.uniform(-1, 1, (3, 2, case.d))
-        static = case.d, case.degree, case.prepend, 1
         for name, operands, over in (
             ("sig_join", (sig, v), 0),
             ("sig_join_jvp", (sig, v, t_sig, t_v), 2),
             ("sig_join_backprop", (g, sig, v), 0),
+            ("sig_combine", (sig, t_sig), 0),
+            ("sig_combine_jvp", (sig, g, t_sig, h), 2),
+            ("sig_combine_backprop", (g, sig, t_sig), 0),
         ):
-            call, more = getattr(host, name), (ct_v,) if name == "sig_join_backprop" else ()
+            of_product = name.startswith("sig_combine")
+            static = (case.d, case.degree, *(() if of_product else (case.prepend,)), 1)
+            call, more = getattr(host, name), ()
+            if name.endswith("backprop"):
+                more = (np.empty_like(sig) if of_product else ct_v,)
             apart, same = np.empty_like(sig), [x.copy() for x in operands]
             call(*operands, *static, apart, *more)
             call(*same, *static, same[over], *more)
             np.testing.assert_array_equal(same[over], apart)
 
 
-@pytest.mark.parametrize("op", JOINS + PATHS, ids=lambda op: op.name)
+@pytest.mark.parametrize("op", JOINS + PATHS + PRODUCTS, ids=lambda op: op.name)
 def test_nan_stays_in_its_element(host, op):
     case = Case(3, 3, points=5)
     arrays = op.draw(8, case, "float64", (3,))

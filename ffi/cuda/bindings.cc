@@ -135,6 +135,52 @@ void CallSigHvp(const Described& sig_derivs, const Described& path, const Descri
   });
 }
 
+void CallSigCombine(const Described& sig1, const Described& sig2, int64_t dimension,
+                    int64_t degree, int64_t, const Described& out, uintptr_t stream,
+                    nb::callable allocate) {
+  Carry({stream, allocate}, [&](Executor& executor) {
+    return SigCombine(Read(sig1), Read(sig2), Read(out), dimension, degree, executor);
+  });
+}
+
+void CallSigCombineJvp(const Described& sig1, const Described& sig2,
+                       const Described& t_sig1, const Described& t_sig2, int64_t dimension,
+                       int64_t degree, int64_t, const Described& t_out, uintptr_t stream,
+                       nb::callable allocate) {
+  Carry({stream, allocate}, [&](Executor& executor) {
+    return SigCombineJvp(Read(sig1), Read(sig2), Read(t_sig1), Read(t_sig2), Read(t_out),
+                         dimension, degree, executor);
+  });
+}
+
+void CallSigCombineBackprop(const Described& deriv, const Described& sig1,
+                            const Described& sig2, int64_t dimension, int64_t degree,
+                            int64_t, const Described& d_sig1, const Described& d_sig2,
+                            uintptr_t stream, nb::callable allocate) {
+  Carry({stream, allocate}, [&](Executor& executor) {
+    return SigCombineBackprop(Read(deriv), Read(sig1), Read(sig2), Read(d_sig1),
+                              Read(d_sig2), dimension, degree, executor);
+  });
+}
+
+void CallSigCombineHvp(const Described& deriv, const Described& sig1, const Described& sig2,
+                       const Described& t_sig1, const Described& t_sig2, int64_t dimension,
+                       int64_t degree, int64_t, const Described& d_sig1,
+                       const Described& d_sig2, uintptr_t stream, nb::callable allocate) {
+  Carry({stream, allocate}, [&](Executor& executor) {
+    return SigCombineHvp(Read(deriv), Read(sig1), Read(sig2), Read(t_sig1), Read(t_sig2),
+                         Read(d_sig1), Read(d_sig2), dimension, degree, executor);
+  });
+}
+
+void CallSigInverse(const Described& sig, int64_t dimension, int64_t degree, int64_t,
+                    bool linear, const Described& out, uintptr_t stream,
+                    nb::callable allocate) {
+  Carry({stream, allocate}, [&](Executor& executor) {
+    return SigInverse(Read(sig), Read(out), dimension, degree, linear, executor);
+  });
+}
+
 nb::dict Registrations() {
   nb::dict targets;
 #define JAX_SIGLIB_TARGET(name, operation) \

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "combine_kernels.h"
 #include "join_kernels.h"
 #include "path_kernels.h"
 #include "stream.h"
@@ -56,6 +57,13 @@ void Choose(Kernel kernel, const PathJob& job, const Launch& launch, void* works
   throw std::runtime_error("wrong kernel");
 }
 
+template <class S>
+void Choose(Kernel kernel, const CombineJob& job, const Launch& launch, void* workspace,
+            cudaStream_t stream) {
+  switch (kernel) { JAX_SIGLIB_FOR_EACH_COMBINE_KERNEL(JAX_SIGLIB_CASE) default : break; }
+  throw std::runtime_error("wrong kernel");
+}
+
 #undef JAX_SIGLIB_CASE
 
 }  // namespace
@@ -70,6 +78,8 @@ template void RunOnStream<JAX_SIGLIB_STORAGE>(Kernel, const JoinJob&, const Laun
                                               cudaStream_t);
 template void RunOnStream<JAX_SIGLIB_STORAGE>(Kernel, const PathJob&, const Launch&, void*,
                                               cudaStream_t);
+template void RunOnStream<JAX_SIGLIB_STORAGE>(Kernel, const CombineJob&, const Launch&,
+                                              void*, cudaStream_t);
 
 }  // namespace cuda
 }  // namespace jax_siglib
