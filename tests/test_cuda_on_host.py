@@ -13,7 +13,7 @@ import oracle
 import pytest
 from helpers import BY_NAME, HALVES, OPS, Case, as_tuple, check, close
 
-from jax_siglib import _linear_sig, _sig, _sig_combine, _sig_inverse, _sig_join
+from jax_siglib import _linear_sig, _sig, _sig_combine, _sig_inverse, _sig_join, _sig_stream
 from jax_siglib import _tensor_algebra as ta
 
 IN_ORDER = True, 1 << 20, 0  # threads and blocks in order, as many as planned
@@ -29,7 +29,7 @@ def host(monkeypatch):
         if os.environ.get("JAX_SIGLIB_REQUIRE_CUDA") == "1":
             pytest.fail("JAX_SIGLIB_REQUIRE_CUDA=1, but jax_siglib._cuda_on_host was not built")
         pytest.skip("jax_siglib._cuda_on_host was not built")
-    for caller in (_sig_join, _sig, _linear_sig, _sig_combine, _sig_inverse):
+    for caller in (_sig_join, _sig, _linear_sig, _sig_combine, _sig_inverse, _sig_stream):
         monkeypatch.setattr(caller, "ext", module)
     yield module
     module.configure(*IN_ORDER, False)
@@ -41,7 +41,8 @@ def hold(host, op, case, batch=(), small=False, shrink=1.0):
     if "path" in op.takes:
         arrays = [x * shrink if x.shape[-2:] == (case.points, case.d) else x for x in arrays]
     if op.tied:
-        arrays[1] = BY_NAME["sig"].truth(arrays[:1], case, batch).results[0]
+        n = len(op.forward.takes)
+        arrays[n] = op.forward.truth(arrays[:n], case, batch).results[0]
     truth = op.truth(arrays, case, batch)
     for dtype in (*HALVES, "float32", "float64"):
         if dtype in HALVES and (case.degree > 5 or shrink != 1):
@@ -61,6 +62,8 @@ def hold(host, op, case, batch=(), small=False, shrink=1.0):
 JOINS = [op for op in OPS if op.name.startswith("sig_join")]
 PATHS = [op for op in OPS if op.name in ("sig", "sig_jvp", "sig_backprop", "sig_hvp")]
 PRODUCTS = [op for op in OPS if op.name.startswith(("sig_combine", "sig_inverse"))]
+STREAMS = [op for op in OPS if op.name.startswith("sig_stream")]
+ALL = JOINS + PATHS + PRODUCTS + STREAMS
 # Whole in one block, and cut up by small limits; d around a warp, levels of one letter.
 SIZES = [(1, 5), (2, 1), (2, 7), (3, 4), (5, 3), (33, 2)]
 
@@ -128,8 +131,72 @@ def test_products_of_second_order(host):
             np.testing.assert_array_equal(y, ta.lower(x, d, degree))
 
 
+@pytest.mark.parametrize("op", STREAMS, ids=lambda op: op.name)
+def test_streams(host, op):
+    for (d, degree), prepend, small in itertools.product(SIZES, (False, True), (False, True)):
+        scalar_term = small != prepend
+        hold(host, op, Case(d, degree, prepend, scalar_term), (2,), small)
+    hold(host, op, Case(7, 4, points=3))  # every step in tiles
+    hold(host, op, Case(3, 3, points=1), (2,))
+
+
+def test_derivatives_of_streams(host):
+    """The two that have no function of their own, as differences of what has one."""
+    cases = itertools.product([(1, 3), (3, 1), (3, 4), (5, 3)], (False, True), (False, True))
+    for (d, degree), prepend, small in cases:
+        case = Case(d, degree, prepend, small)
+        rng = np.random.default_rng(17)
+        path, t_path = rng.uniform(-1, 1, (2, 2, case.points, d))
+        start, t_start = rng.uniform(-1, 1, (2, 2, case.length()))
+        g = rng.uniform(-1, 1, (2, case.points - 1, case.length()))
+        host.configure(*ORDERS[2], small)
+
+        def forward(eps, case=case, path=path, start=start, t_path=t_path, t_start=t_start):
+            moved = path + eps * t_path, start + eps * t_start
+            return [
+                np.stack(
+                    [
+                        oracle.sig_stream(*x, case.degree, case.prepend)
+                        for x in zip(*moved, strict=True)
+                    ]
+                )
+            ]
+
+        def backward(eps, case=case, path=path, start=start, t_path=t_path, t_start=t_start, g=g):
+            moved = path + eps * t_path, start + eps * t_start, g
+            each = [
+                oracle.sig_stream_backprop(*x, case.degree, case.prepend)
+                for x in zip(*moved, strict=True)
+            ]
+            return [np.stack(x) for x in zip(*each, strict=True)]
+
+        t_out = np.empty_like(g)
+        lower, t_lower = (np.ascontiguousarray(ta.lower(x, d, degree)) for x in (start, t_start))
+        host.sig_stream_jvp(lower, path, t_start, t_path, degree, prepend, 1, t_out)
+        close(t_out, derivative(forward)[0], 1e-9)
+        d_path, d_lower = np.empty_like(path), np.empty_like(lower)
+        host.sig_stream_hvp(g, lower, path, t_lower, t_path, degree, prepend, 1, d_lower, d_path)
+        by_path, by_start = derivative(backward)
+        close(d_path, by_path, 1e-9)
+        close(d_lower, ta.lower(by_start, d, degree), 1e-9)
+
+
+def derivative(function):
+    """At 0, of a polynomial: central differences, extrapolated until but rounding is left."""
+    steps = 0.5 ** np.arange(7)
+    table = [
+        [(x - y) / (2 * h) for x, y in zip(function(h), function(-h), strict=True)] for h in steps
+    ]
+    for order in range(1, len(steps)):
+        table = [
+            [b + (b - a) / (4**order - 1) for a, b in zip(*pair, strict=True)]
+            for pair in itertools.pairwise(table)
+        ]
+    return table[0]
+
+
 def test_degree_zero_and_no_batch(host):
-    for op in JOINS + PATHS + PRODUCTS:
+    for op in ALL:
         for scalar_term, batch in itertools.product((False, True), ((2,), (0,))):
             case = Case(3, 0, scalar_term=scalar_term)
             if not scalar_term and op.name == "sig_hvp":
@@ -141,7 +208,7 @@ def test_degree_zero_and_no_batch(host):
                 np.testing.assert_array_equal(x, np.full(x.shape, float(constant)))
 
 
-@pytest.mark.parametrize("op", JOINS + PATHS + PRODUCTS, ids=lambda op: op.name)
+@pytest.mark.parametrize("op", ALL, ids=lambda op: op.name)
 def test_broadcast_operands(host, op):
     """Of stride 0 along some axes, or sliced out of something wider, without a copy."""
     for small in (False, True):
@@ -187,7 +254,7 @@ def test_in_place(host, small):
             np.testing.assert_array_equal(same[over], apart)
 
 
-@pytest.mark.parametrize("op", JOINS + PATHS + PRODUCTS, ids=lambda op: op.name)
+@pytest.mark.parametrize("op", ALL, ids=lambda op: op.name)
 def test_nan_stays_in_its_element(host, op):
     case = Case(3, 3, points=5)
     arrays = op.draw(8, case, "float64", (3,))

@@ -53,6 +53,20 @@ std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out
 std::string SigHvp(const Array& ct_out, const Array& path, const Array& t_path,
                    const Array& ct_path, int64_t degree, Executor& executor);
 
+std::string SigStream(const Array& initial, const Array& path, const Array& out,
+                      int64_t degree, bool prepend, Executor& executor);
+std::string SigStreamJvp(const Array& initial, const Array& path, const Array& t_initial,
+                         const Array& t_path, const Array& t_out, int64_t degree,
+                         bool prepend, Executor& executor);
+std::string SigStreamBackprop(const Array& ct_out, const Array& initial, const Array& path,
+                              const Array& stream, const Array& ct_initial,
+                              const Array& ct_path, int64_t degree, bool prepend,
+                              Executor& executor);
+std::string SigStreamHvp(const Array& ct_out, const Array& initial, const Array& path,
+                         const Array& t_initial, const Array& t_path,
+                         const Array& ct_initial, const Array& ct_path, int64_t degree,
+                         bool prepend, Executor& executor);
+
 }  // namespace cuda
 }  // namespace jax_siglib
 

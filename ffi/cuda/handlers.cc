@@ -164,6 +164,46 @@ ffi::Error DoSigInverse(cudaStream_t stream, ffi::ScratchAllocator scratch,
   });
 }
 
+ffi::Error DoSigStream(cudaStream_t stream, ffi::ScratchAllocator scratch, int64_t degree,
+                       bool prepend, int64_t, ffi::AnyBuffer initial, ffi::AnyBuffer path,
+                       Result out) {
+  return Carry(stream, scratch, !kCapturable, [&](Executor& executor) {
+    return SigStream(Read(initial), Read(path), Read(*out), degree, prepend, executor);
+  });
+}
+
+ffi::Error DoSigStreamJvp(cudaStream_t stream, ffi::ScratchAllocator scratch,
+                          int64_t degree, bool prepend, int64_t, ffi::AnyBuffer initial,
+                          ffi::AnyBuffer path, ffi::AnyBuffer t_initial,
+                          ffi::AnyBuffer t_path, Result t_out) {
+  return Carry(stream, scratch, !kCapturable, [&](Executor& executor) {
+    return SigStreamJvp(Read(initial), Read(path), Read(t_initial), Read(t_path),
+                        Read(*t_out), degree, prepend, executor);
+  });
+}
+
+ffi::Error DoSigStreamBackprop(cudaStream_t stream, ffi::ScratchAllocator scratch,
+                               int64_t degree, bool prepend, int64_t, ffi::AnyBuffer ct_out,
+                               ffi::AnyBuffer initial, ffi::AnyBuffer path,
+                               ffi::AnyBuffer rows, Result ct_initial, Result ct_path) {
+  return Carry(stream, scratch, !kCapturable, [&](Executor& executor) {
+    return SigStreamBackprop(Read(ct_out), Read(initial), Read(path), Read(rows),
+                             Read(*ct_initial), Read(*ct_path), degree, prepend, executor);
+  });
+}
+
+ffi::Error DoSigStreamHvp(cudaStream_t stream, ffi::ScratchAllocator scratch,
+                          int64_t degree, bool prepend, int64_t, ffi::AnyBuffer ct_out,
+                          ffi::AnyBuffer initial, ffi::AnyBuffer path,
+                          ffi::AnyBuffer t_initial, ffi::AnyBuffer t_path,
+                          Result ct_initial, Result ct_path) {
+  return Carry(stream, scratch, !kCapturable, [&](Executor& executor) {
+    return SigStreamHvp(Read(ct_out), Read(initial), Read(path), Read(t_initial),
+                        Read(t_path), Read(*ct_initial), Read(*ct_path), degree, prepend,
+                        executor);
+  });
+}
+
 // What all calls, and all joins, are bound with. n_jobs, the CPU's threads, is not looked
 // at.
 auto GpuCall() {
@@ -185,6 +225,10 @@ auto CombineCall() {
       .Attr<int64_t>("dimension")
       .Attr<int64_t>("degree")
       .Attr<int64_t>("n_jobs");
+}
+
+auto StreamCall() {
+  return GpuCall().Attr<int64_t>("degree").Attr<bool>("prepend").Attr<int64_t>("n_jobs");
 }
 
 auto PathCall() { return GpuCall().Attr<int64_t>("degree").Attr<int64_t>("n_jobs"); }
@@ -279,3 +323,30 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(
     SigInverseCuda, jax_siglib::cuda::DoSigInverse,
     jax_siglib::cuda::CombineCall().Attr<bool>("linear").Arg<AnyBuffer>().Ret<AnyBuffer>(),
     {Traits::kCmdBufferCompatible});
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    SigStreamCuda, jax_siglib::cuda::DoSigStream,
+    jax_siglib::cuda::StreamCall().Arg<AnyBuffer>().Arg<AnyBuffer>().Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SigStreamJvpCuda, jax_siglib::cuda::DoSigStreamJvp,
+                              jax_siglib::cuda::StreamCall()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SigStreamBackpropCuda, jax_siglib::cuda::DoSigStreamBackprop,
+                              jax_siglib::cuda::StreamCall()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SigStreamHvpCuda, jax_siglib::cuda::DoSigStreamHvp,
+                              jax_siglib::cuda::StreamCall()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>());

@@ -149,6 +149,43 @@ void CallSigInverse(const Operand& sig, int64_t dimension, int64_t degree, int64
   });
 }
 
+void CallSigStream(const Operand& initial, const Operand& path, int64_t degree,
+                   bool prepend, int64_t, const Output& out) {
+  Carry([&](Executor& executor) {
+    return SigStream(Read(initial), Read(path), Read(out), degree, prepend, executor);
+  });
+}
+
+void CallSigStreamJvp(const Operand& initial, const Operand& path, const Operand& t_initial,
+                      const Operand& t_path, int64_t degree, bool prepend, int64_t,
+                      const Output& t_out) {
+  Carry([&](Executor& executor) {
+    return SigStreamJvp(Read(initial), Read(path), Read(t_initial), Read(t_path),
+                        Read(t_out), degree, prepend, executor);
+  });
+}
+
+void CallSigStreamBackprop(const Operand& stream_derivs, const Operand& initial,
+                           const Operand& path, const Operand& rows, int64_t degree,
+                           bool prepend, int64_t, const Output& d_initial,
+                           const Output& d_path) {
+  Carry([&](Executor& executor) {
+    return SigStreamBackprop(Read(stream_derivs), Read(initial), Read(path), Read(rows),
+                             Read(d_initial), Read(d_path), degree, prepend, executor);
+  });
+}
+
+void CallSigStreamHvp(const Operand& stream_derivs, const Operand& initial,
+                      const Operand& path, const Operand& t_initial, const Operand& t_path,
+                      int64_t degree, bool prepend, int64_t, const Output& d_initial,
+                      const Output& d_path) {
+  Carry([&](Executor& executor) {
+    return SigStreamHvp(Read(stream_derivs), Read(initial), Read(path), Read(t_initial),
+                        Read(t_path), Read(d_initial), Read(d_path), degree, prepend,
+                        executor);
+  });
+}
+
 nb::dict Describe(const Launch& launch) {
   nb::dict out;
   out["blocks"] = launch.blocks;
@@ -225,6 +262,10 @@ NB_MODULE(_cuda_on_host, m) {
   m.def("sig_combine_backprop", CallSigCombineBackprop);
   m.def("sig_combine_hvp", CallSigCombineHvp);
   m.def("sig_inverse", CallSigInverse);
+  m.def("sig_stream", CallSigStream);
+  m.def("sig_stream_jvp", CallSigStreamJvp);
+  m.def("sig_stream_backprop", CallSigStreamBackprop);
+  m.def("sig_stream_hvp", CallSigStreamHvp);
   // For the calls that follow: the order of threads and blocks, the most blocks of a
   // launch, the threads of a block (0: as planned), and small limits or the ordinary ones.
   m.def("configure", [](bool order, int64_t blocks, int64_t threads, bool small) {

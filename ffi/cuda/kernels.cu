@@ -8,6 +8,7 @@
 #include "combine_kernels.h"
 #include "join_kernels.h"
 #include "path_kernels.h"
+#include "rows_kernels.h"
 #include "stream.h"
 
 namespace jax_siglib {
@@ -64,6 +65,13 @@ void Choose(Kernel kernel, const CombineJob& job, const Launch& launch, void* wo
   throw std::runtime_error("wrong kernel");
 }
 
+template <class S>
+void Choose(Kernel kernel, const RowsJob& job, const Launch& launch, void* workspace,
+            cudaStream_t stream) {
+  switch (kernel) { JAX_SIGLIB_FOR_EACH_ROWS_KERNEL(JAX_SIGLIB_CASE) default : break; }
+  throw std::runtime_error("wrong kernel");
+}
+
 #undef JAX_SIGLIB_CASE
 
 }  // namespace
@@ -80,6 +88,8 @@ template void RunOnStream<JAX_SIGLIB_STORAGE>(Kernel, const PathJob&, const Laun
                                               cudaStream_t);
 template void RunOnStream<JAX_SIGLIB_STORAGE>(Kernel, const CombineJob&, const Launch&,
                                               void*, cudaStream_t);
+template void RunOnStream<JAX_SIGLIB_STORAGE>(Kernel, const RowsJob&, const Launch&, void*,
+                                              cudaStream_t);
 
 }  // namespace cuda
 }  // namespace jax_siglib

@@ -8,6 +8,7 @@
 #include "combine_kernels.h"
 #include "join_kernels.h"
 #include "path_kernels.h"
+#include "rows_kernels.h"
 
 namespace jax_siglib {
 namespace cuda {
@@ -88,6 +89,11 @@ void HostExecutor::Run(Kernel kernel, Dtype dtype, const PathJob& job, const Lau
 void HostExecutor::Run(Kernel kernel, Dtype dtype, const CombineJob& job,
                        const Launch& launch, void* workspace) {
   JAX_SIGLIB_SWITCH(JAX_SIGLIB_FOR_EACH_COMBINE_KERNEL);
+}
+
+void HostExecutor::Run(Kernel kernel, Dtype dtype, const RowsJob& job, const Launch& launch,
+                       void* workspace) {
+  JAX_SIGLIB_SWITCH(JAX_SIGLIB_FOR_EACH_ROWS_KERNEL);
 }
 
 #undef JAX_SIGLIB_SWITCH
