@@ -211,10 +211,10 @@ def test_degree_zero_and_no_batch(host):
 @pytest.mark.parametrize("op", ALL, ids=lambda op: op.name)
 def test_broadcast_operands(host, op):
     """Of stride 0 along some axes, or sliced out of something wider, without a copy."""
-    for small in (False, True):
+    for small, dtype in itertools.product((False, True), ("float64", "float16")):
         host.configure(*IN_ORDER, small)
         case = Case(3, 3, scalar_term=True)
-        arrays = op.draw(6, case, "float64", (2, 2, 3))
+        arrays = op.draw(6, case, dtype, (2, 2, 3))
         if op.tied:
             arrays = [np.broadcast_to(x[:1, :, :1], x.shape) for x in arrays]
         else:
@@ -404,3 +404,34 @@ def test_bad_calls_are_refused(host):
         call[index] = value
         with pytest.raises(ValueError, match=expected):
             host.sig_join(*call)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+def test_bad_products_and_streams_are_refused(host, dtype):
+    def array(*shape):
+        return np.zeros(shape, dtype)
+
+    sig, lower = array(2, 14), array(2, 6)
+    product = [sig, sig, lower, 2, 3, 1, sig.copy(), sig.copy()]
+    stream = [array(2, 3, 14), lower, array(2, 4, 2), array(2, 3, 6)]
+    stream += [3, False, 1, sig.copy(), array(2, 4, 2)]
+    host.sig_combine_backprop(*product)
+    host.sig_stream_backprop(*stream)
+    for call, good, index, value, expected in (
+        (host.sig_combine_backprop, product, 0, array(2, 15), "expected 14"),
+        (host.sig_combine_backprop, product, 1, array(3, 14), "batch"),
+        (host.sig_combine_backprop, product, 2, sig.astype("float32"), "dtype"),
+        (host.sig_combine_backprop, product, 4, 70, "no GPU kernel"),
+        (host.sig_combine_backprop, product, 7, lower, "length"),
+        (host.sig_stream_backprop, stream, 0, array(2, 4, 14), "expected 3"),
+        (host.sig_stream_backprop, stream, 1, array(2, 5), "length"),
+        (host.sig_stream_backprop, stream, 1, lower.astype("float32"), "dtype"),
+        (host.sig_stream_backprop, stream, 2, array(4, 2), "batch|dimensions"),
+        (host.sig_stream_backprop, stream, 2, array(2, 0, 2), "points"),
+        (host.sig_stream_backprop, stream, 7, array(2, 13), "length"),
+        (host.sig_stream_backprop, stream, 8, array(2, 4, 3), "expected 2"),
+    ):
+        bad = list(good)
+        bad[index] = value
+        with pytest.raises(ValueError, match=expected):
+            call(*bad)
