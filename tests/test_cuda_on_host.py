@@ -9,10 +9,12 @@ import itertools
 import os
 
 import numpy as np
+import oracle
 import pytest
-from helpers import BY_NAME, HALVES, OPS, Case, as_tuple, check
+from helpers import BY_NAME, HALVES, OPS, Case, as_tuple, check, close
 
-from jax_siglib import _linear_sig, _sig, _sig_join
+from jax_siglib import _linear_sig, _sig, _sig_combine, _sig_inverse, _sig_join, _sig_stream
+from jax_siglib import _tensor_algebra as ta
 
 IN_ORDER = True, 1 << 20, 0  # threads and blocks in order, as many as planned
 ORDERS = [IN_ORDER, (False, 1 << 20, 0), (False, 3, 7)]
@@ -27,7 +29,7 @@ def host(monkeypatch):
         if os.environ.get("JAX_SIGLIB_REQUIRE_CUDA") == "1":
             pytest.fail("JAX_SIGLIB_REQUIRE_CUDA=1, but jax_siglib._cuda_on_host was not built")
         pytest.skip("jax_siglib._cuda_on_host was not built")
-    for caller in (_sig_join, _sig, _linear_sig):
+    for caller in (_sig_join, _sig, _linear_sig, _sig_combine, _sig_inverse, _sig_stream):
         monkeypatch.setattr(caller, "ext", module)
     yield module
     module.configure(*IN_ORDER, False)
@@ -39,7 +41,8 @@ def hold(host, op, case, batch=(), small=False, shrink=1.0):
     if "path" in op.takes:
         arrays = [x * shrink if x.shape[-2:] == (case.points, case.d) else x for x in arrays]
     if op.tied:
-        arrays[1] = BY_NAME["sig"].truth(arrays[:1], case, batch).results[0]
+        n = len(op.forward.takes)
+        arrays[n] = op.forward.truth(arrays[:n], case, batch).results[0]
     truth = op.truth(arrays, case, batch)
     for dtype in (*HALVES, "float32", "float64"):
         if dtype in HALVES and (case.degree > 5 or shrink != 1):
@@ -58,6 +61,9 @@ def hold(host, op, case, batch=(), small=False, shrink=1.0):
 
 JOINS = [op for op in OPS if op.name.startswith("sig_join")]
 PATHS = [op for op in OPS if op.name in ("sig", "sig_jvp", "sig_backprop", "sig_hvp")]
+PRODUCTS = [op for op in OPS if op.name.startswith(("sig_combine", "sig_inverse"))]
+STREAMS = [op for op in OPS if op.name.startswith("sig_stream")]
+ALL = JOINS + PATHS + PRODUCTS + STREAMS
 # Whole in one block, and cut up by small limits; d around a warp, levels of one letter.
 SIZES = [(1, 5), (2, 1), (2, 7), (3, 4), (5, 3), (33, 2)]
 
@@ -93,8 +99,104 @@ def test_paths_in_tiles(host, op):
     assert host.plan_path(7, 4, 1, 3, False, True, 4)["tiles"] > 1
 
 
+@pytest.mark.parametrize("op", PRODUCTS, ids=lambda op: op.name)
+def test_products(host, op):
+    """Every element in a block, or cut up; d beyond the edge of a tile of the antipode."""
+    for (d, degree), small in itertools.product([*SIZES, (40, 2), (3, 6)], (False, True)):
+        hold(host, op, Case(d, degree, scalar_term=small), (2,), small)
+        assert host.launches() == 1 or small
+    for d, degree in ((2, 11), (7, 4)):  # as large ones are cut up by the ordinary limits
+        hold(host, op, Case(d, degree, scalar_term=d == 2))
+        assert host.launches() > 1 or op.name == "sig_inverse"
+
+
+def test_products_of_second_order(host):
+    """The kernel that has no function of its own: the adjoint of tangents, without its terms."""
+    for (d, degree), small in itertools.product([(1, 3), (3, 1), (3, 4), (2, 9)], (False, True)):
+        case = Case(d, degree, scalar_term=small)
+        op = BY_NAME["sig_combine_backprop"]
+        g, t1, t2 = op.draw(9, case, "float64", (2,))
+        terms = [oracle.level_slices(d, degree, small)[0]] if small else []
+        full = [x - g for x in op.truth([g, t1, t2], case, (2,)).results]
+        for x, s in itertools.product(full, terms):
+            x[..., s] = 0
+        whole = [np.empty_like(g) for _ in full]
+        lower = [np.ascontiguousarray(ta.lower(x, d, degree)) for x in (t1, t2)]
+        levels = [np.empty_like(x) for x in lower]
+        host.configure(*ORDERS[2], small)
+        host.sig_combine_hvp(g, t1, t2, t1, t2, d, degree, 1, *whole)
+        host.sig_combine_hvp(g, *lower, *lower, d, degree, 1, *levels)
+        for x, y, exact in zip(whole, levels, full, strict=True):
+            close(x, exact, 1e-14)
+            np.testing.assert_array_equal(y, ta.lower(x, d, degree))
+
+
+@pytest.mark.parametrize("op", STREAMS, ids=lambda op: op.name)
+def test_streams(host, op):
+    for (d, degree), prepend, small in itertools.product(SIZES, (False, True), (False, True)):
+        scalar_term = small != prepend
+        hold(host, op, Case(d, degree, prepend, scalar_term), (2,), small)
+    hold(host, op, Case(7, 4, points=3))  # every step in tiles
+    hold(host, op, Case(3, 3, points=1), (2,))
+
+
+def test_derivatives_of_streams(host):
+    """The two that have no function of their own, as differences of what has one."""
+    cases = itertools.product([(1, 3), (3, 1), (3, 4), (5, 3)], (False, True), (False, True))
+    for (d, degree), prepend, small in cases:
+        case = Case(d, degree, prepend, small)
+        rng = np.random.default_rng(17)
+        path, t_path = rng.uniform(-1, 1, (2, 2, case.points, d))
+        start, t_start = rng.uniform(-1, 1, (2, 2, case.length()))
+        g = rng.uniform(-1, 1, (2, case.points - 1, case.length()))
+        host.configure(*ORDERS[2], small)
+
+        def forward(eps, case=case, path=path, start=start, t_path=t_path, t_start=t_start):
+            moved = path + eps * t_path, start + eps * t_start
+            return [
+                np.stack(
+                    [
+                        oracle.sig_stream(*x, case.degree, case.prepend)
+                        for x in zip(*moved, strict=True)
+                    ]
+                )
+            ]
+
+        def backward(eps, case=case, path=path, start=start, t_path=t_path, t_start=t_start, g=g):
+            moved = path + eps * t_path, start + eps * t_start, g
+            each = [
+                oracle.sig_stream_backprop(*x, case.degree, case.prepend)
+                for x in zip(*moved, strict=True)
+            ]
+            return [np.stack(x) for x in zip(*each, strict=True)]
+
+        t_out = np.empty_like(g)
+        lower, t_lower = (np.ascontiguousarray(ta.lower(x, d, degree)) for x in (start, t_start))
+        host.sig_stream_jvp(lower, path, t_start, t_path, degree, prepend, 1, t_out)
+        close(t_out, derivative(forward)[0], 1e-9)
+        d_path, d_lower = np.empty_like(path), np.empty_like(lower)
+        host.sig_stream_hvp(g, lower, path, t_lower, t_path, degree, prepend, 1, d_lower, d_path)
+        by_path, by_start = derivative(backward)
+        close(d_path, by_path, 1e-9)
+        close(d_lower, ta.lower(by_start, d, degree), 1e-9)
+
+
+def derivative(function):
+    """At 0, of a polynomial: central differences, extrapolated until but rounding is left."""
+    steps = 0.5 ** np.arange(7)
+    table = [
+        [(x - y) / (2 * h) for x, y in zip(function(h), function(-h), strict=True)] for h in steps
+    ]
+    for order in range(1, len(steps)):
+        table = [
+            [b + (b - a) / (4**order - 1) for a, b in zip(*pair, strict=True)]
+            for pair in itertools.pairwise(table)
+        ]
+    return table[0]
+
+
 def test_degree_zero_and_no_batch(host):
-    for op in JOINS + PATHS:
+    for op in ALL:
         for scalar_term, batch in itertools.product((False, True), ((2,), (0,))):
             case = Case(3, 0, scalar_term=scalar_term)
             if not scalar_term and op.name == "sig_hvp":
@@ -102,17 +204,17 @@ def test_degree_zero_and_no_batch(host):
             rng = np.random.default_rng(0)
             arrays = [rng.uniform(size=(*batch, *op.shape(a, case))) for a in op.takes.values()]
             for x in as_tuple(op.bind(case)(*arrays)):
-                constant = 1 if op.name in ("sig", "sig_join") else 0
+                constant = 1 if op.order == 0 else 0
                 np.testing.assert_array_equal(x, np.full(x.shape, float(constant)))
 
 
-@pytest.mark.parametrize("op", JOINS + PATHS, ids=lambda op: op.name)
+@pytest.mark.parametrize("op", ALL, ids=lambda op: op.name)
 def test_broadcast_operands(host, op):
     """Of stride 0 along some axes, or sliced out of something wider, without a copy."""
-    for small in (False, True):
+    for small, dtype in itertools.product((False, True), ("float64", "float16")):
         host.configure(*IN_ORDER, small)
         case = Case(3, 3, scalar_term=True)
-        arrays = op.draw(6, case, "float64", (2, 2, 3))
+        arrays = op.draw(6, case, dtype, (2, 2, 3))
         if op.tied:
             arrays = [np.broadcast_to(x[:1, :, :1], x.shape) for x in arrays]
         else:
@@ -131,22 +233,28 @@ def test_in_place(host, small):
     host.configure(False, 3, 7, small)
     for case in (Case(3, 5, prepend=False), Case(2, 6, prepend=True, scalar_term=True)):
         rng = np.random.default_rng(7)
-        sig, t_sig, g = rng.uniform(-1, 1, (3, 2, case.length()))
+        sig, t_sig, g, h = rng.uniform(-1, 1, (4, 2, case.length()))
         v, t_v, ct_v = rng.uniform(-1, 1, (3, 2, case.d))
-        static = case.d, case.degree, case.prepend, 1
         for name, operands, over in (
             ("sig_join", (sig, v), 0),
             ("sig_join_jvp", (sig, v, t_sig, t_v), 2),
             ("sig_join_backprop", (g, sig, v), 0),
+            ("sig_combine", (sig, t_sig), 0),
+            ("sig_combine_jvp", (sig, g, t_sig, h), 2),
+            ("sig_combine_backprop", (g, sig, t_sig), 0),
         ):
-            call, more = getattr(host, name), (ct_v,) if name == "sig_join_backprop" else ()
+            of_product = name.startswith("sig_combine")
+            static = (case.d, case.degree, *(() if of_product else (case.prepend,)), 1)
+            call, more = getattr(host, name), ()
+            if name.endswith("backprop"):
+                more = (np.empty_like(sig) if of_product else ct_v,)
             apart, same = np.empty_like(sig), [x.copy() for x in operands]
             call(*operands, *static, apart, *more)
             call(*same, *static, same[over], *more)
             np.testing.assert_array_equal(same[over], apart)
 
 
-@pytest.mark.parametrize("op", JOINS + PATHS, ids=lambda op: op.name)
+@pytest.mark.parametrize("op", ALL, ids=lambda op: op.name)
 def test_nan_stays_in_its_element(host, op):
     case = Case(3, 3, points=5)
     arrays = op.draw(8, case, "float64", (3,))
@@ -296,3 +404,34 @@ def test_bad_calls_are_refused(host):
         call[index] = value
         with pytest.raises(ValueError, match=expected):
             host.sig_join(*call)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+def test_bad_products_and_streams_are_refused(host, dtype):
+    def array(*shape):
+        return np.zeros(shape, dtype)
+
+    sig, lower = array(2, 14), array(2, 6)
+    product = [sig, sig, lower, 2, 3, 1, sig.copy(), sig.copy()]
+    stream = [array(2, 3, 14), lower, array(2, 4, 2), array(2, 3, 6)]
+    stream += [3, False, 1, sig.copy(), array(2, 4, 2)]
+    host.sig_combine_backprop(*product)
+    host.sig_stream_backprop(*stream)
+    for call, good, index, value, expected in (
+        (host.sig_combine_backprop, product, 0, array(2, 15), "expected 14"),
+        (host.sig_combine_backprop, product, 1, array(3, 14), "batch"),
+        (host.sig_combine_backprop, product, 2, sig.astype("float32"), "dtype"),
+        (host.sig_combine_backprop, product, 4, 70, "no GPU kernel"),
+        (host.sig_combine_backprop, product, 7, lower, "length"),
+        (host.sig_stream_backprop, stream, 0, array(2, 4, 14), "expected 3"),
+        (host.sig_stream_backprop, stream, 1, array(2, 5), "length"),
+        (host.sig_stream_backprop, stream, 1, lower.astype("float32"), "dtype"),
+        (host.sig_stream_backprop, stream, 2, array(4, 2), "batch|dimensions"),
+        (host.sig_stream_backprop, stream, 2, array(2, 0, 2), "points"),
+        (host.sig_stream_backprop, stream, 7, array(2, 13), "length"),
+        (host.sig_stream_backprop, stream, 8, array(2, 4, 3), "expected 2"),
+    ):
+        bad = list(good)
+        bad[index] = value
+        with pytest.raises(ValueError, match=expected):
+            call(*bad)

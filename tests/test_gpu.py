@@ -52,7 +52,8 @@ def draw(op, case, dtype, batch=()):
     arrays = op.draw(11, case, "float64", batch)
     arrays = [x * shrink if x.shape[-2:] == (case.points, case.d) else x for x in arrays]
     if op.tied:
-        arrays[1] = BY_NAME["sig"].truth(arrays[:1], case, batch).results[0]
+        n = len(op.forward.takes)
+        arrays[n] = op.forward.truth(arrays[:n], case, batch).results[0]
     narrow = [x.astype(dtype) for x in arrays]
     return narrow, op.truth(narrow if dtype in HALVES else arrays, case, batch)
 

@@ -135,6 +135,93 @@ void CallSigHvp(const Described& sig_derivs, const Described& path, const Descri
   });
 }
 
+void CallSigCombine(const Described& sig1, const Described& sig2, int64_t dimension,
+                    int64_t degree, int64_t, const Described& out, uintptr_t stream,
+                    nb::callable allocate) {
+  Carry({stream, allocate}, [&](Executor& executor) {
+    return SigCombine(Read(sig1), Read(sig2), Read(out), dimension, degree, executor);
+  });
+}
+
+void CallSigCombineJvp(const Described& sig1, const Described& sig2,
+                       const Described& t_sig1, const Described& t_sig2, int64_t dimension,
+                       int64_t degree, int64_t, const Described& t_out, uintptr_t stream,
+                       nb::callable allocate) {
+  Carry({stream, allocate}, [&](Executor& executor) {
+    return SigCombineJvp(Read(sig1), Read(sig2), Read(t_sig1), Read(t_sig2), Read(t_out),
+                         dimension, degree, executor);
+  });
+}
+
+void CallSigCombineBackprop(const Described& deriv, const Described& sig1,
+                            const Described& sig2, int64_t dimension, int64_t degree,
+                            int64_t, const Described& d_sig1, const Described& d_sig2,
+                            uintptr_t stream, nb::callable allocate) {
+  Carry({stream, allocate}, [&](Executor& executor) {
+    return SigCombineBackprop(Read(deriv), Read(sig1), Read(sig2), Read(d_sig1),
+                              Read(d_sig2), dimension, degree, executor);
+  });
+}
+
+void CallSigCombineHvp(const Described& deriv, const Described& sig1, const Described& sig2,
+                       const Described& t_sig1, const Described& t_sig2, int64_t dimension,
+                       int64_t degree, int64_t, const Described& d_sig1,
+                       const Described& d_sig2, uintptr_t stream, nb::callable allocate) {
+  Carry({stream, allocate}, [&](Executor& executor) {
+    return SigCombineHvp(Read(deriv), Read(sig1), Read(sig2), Read(t_sig1), Read(t_sig2),
+                         Read(d_sig1), Read(d_sig2), dimension, degree, executor);
+  });
+}
+
+void CallSigInverse(const Described& sig, int64_t dimension, int64_t degree, int64_t,
+                    bool linear, const Described& out, uintptr_t stream,
+                    nb::callable allocate) {
+  Carry({stream, allocate}, [&](Executor& executor) {
+    return SigInverse(Read(sig), Read(out), dimension, degree, linear, executor);
+  });
+}
+
+void CallSigStream(const Described& initial, const Described& path, int64_t degree,
+                   bool prepend, int64_t, const Described& out, uintptr_t stream,
+                   nb::callable allocate) {
+  Carry({stream, allocate}, [&](Executor& executor) {
+    return SigStream(Read(initial), Read(path), Read(out), degree, prepend, executor);
+  });
+}
+
+void CallSigStreamJvp(const Described& initial, const Described& path,
+                      const Described& t_initial, const Described& t_path, int64_t degree,
+                      bool prepend, int64_t, const Described& t_out, uintptr_t stream,
+                      nb::callable allocate) {
+  Carry({stream, allocate}, [&](Executor& executor) {
+    return SigStreamJvp(Read(initial), Read(path), Read(t_initial), Read(t_path),
+                        Read(t_out), degree, prepend, executor);
+  });
+}
+
+void CallSigStreamBackprop(const Described& stream_derivs, const Described& initial,
+                           const Described& path, const Described& rows, int64_t degree,
+                           bool prepend, int64_t, const Described& d_initial,
+                           const Described& d_path, uintptr_t stream,
+                           nb::callable allocate) {
+  Carry({stream, allocate}, [&](Executor& executor) {
+    return SigStreamBackprop(Read(stream_derivs), Read(initial), Read(path), Read(rows),
+                             Read(d_initial), Read(d_path), degree, prepend, executor);
+  });
+}
+
+void CallSigStreamHvp(const Described& stream_derivs, const Described& initial,
+                      const Described& path, const Described& t_initial,
+                      const Described& t_path, int64_t degree, bool prepend, int64_t,
+                      const Described& d_initial, const Described& d_path, uintptr_t stream,
+                      nb::callable allocate) {
+  Carry({stream, allocate}, [&](Executor& executor) {
+    return SigStreamHvp(Read(stream_derivs), Read(initial), Read(path), Read(t_initial),
+                        Read(t_path), Read(d_initial), Read(d_path), degree, prepend,
+                        executor);
+  });
+}
+
 nb::dict Registrations() {
   nb::dict targets;
 #define JAX_SIGLIB_TARGET(name, operation) \

@@ -30,6 +30,21 @@ std::string SigJoinHvp(const Array& ct_out, const Array& sig, const Array& displ
                        const Array& ct_displacement, int64_t dimension, int64_t degree,
                        bool prepend, Executor& executor);
 
+std::string SigCombine(const Array& sig1, const Array& sig2, const Array& out,
+                       int64_t dimension, int64_t degree, Executor& executor);
+std::string SigCombineJvp(const Array& sig1, const Array& sig2, const Array& t_sig1,
+                          const Array& t_sig2, const Array& t_out, int64_t dimension,
+                          int64_t degree, Executor& executor);
+std::string SigCombineBackprop(const Array& ct_out, const Array& sig1, const Array& sig2,
+                               const Array& ct_sig1, const Array& ct_sig2,
+                               int64_t dimension, int64_t degree, Executor& executor);
+std::string SigCombineHvp(const Array& ct_out, const Array& sig1, const Array& sig2,
+                          const Array& t_sig1, const Array& t_sig2, const Array& ct_sig1,
+                          const Array& ct_sig2, int64_t dimension, int64_t degree,
+                          Executor& executor);
+std::string SigInverse(const Array& sig, const Array& out, int64_t dimension,
+                       int64_t degree, bool linear, Executor& executor);
+
 std::string Sig(const Array& path, const Array& out, int64_t degree, Executor& executor);
 std::string SigJvp(const Array& path, const Array& t_path, const Array& t_out,
                    int64_t degree, Executor& executor);
@@ -37,6 +52,20 @@ std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out
                         const Array& ct_path, int64_t degree, Executor& executor);
 std::string SigHvp(const Array& ct_out, const Array& path, const Array& t_path,
                    const Array& ct_path, int64_t degree, Executor& executor);
+
+std::string SigStream(const Array& initial, const Array& path, const Array& out,
+                      int64_t degree, bool prepend, Executor& executor);
+std::string SigStreamJvp(const Array& initial, const Array& path, const Array& t_initial,
+                         const Array& t_path, const Array& t_out, int64_t degree,
+                         bool prepend, Executor& executor);
+std::string SigStreamBackprop(const Array& ct_out, const Array& initial, const Array& path,
+                              const Array& stream, const Array& ct_initial,
+                              const Array& ct_path, int64_t degree, bool prepend,
+                              Executor& executor);
+std::string SigStreamHvp(const Array& ct_out, const Array& initial, const Array& path,
+                         const Array& t_initial, const Array& t_path,
+                         const Array& ct_initial, const Array& ct_path, int64_t degree,
+                         bool prepend, Executor& executor);
 
 }  // namespace cuda
 }  // namespace jax_siglib

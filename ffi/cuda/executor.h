@@ -5,14 +5,17 @@
 #include <cstdint>
 
 #include "../arrays.h"
+#include "combine_job.h"
 #include "join_job.h"
 #include "launch.h"
 #include "path_job.h"
+#include "rows_job.h"
 
 namespace jax_siglib {
 namespace cuda {
 
-// f(name, body) for every kernel of a family (join_kernels.h, path_kernels.h).
+// f(name, body) for every kernel of a family (join_kernels.h, path_kernels.h,
+// combine_kernels.h, rows_kernels.h).
 #define JAX_SIGLIB_FOR_EACH_JOIN_KERNEL(f)                                          \
   f(kJoinForward, JoinForward<false>) f(kJoinTangent, JoinForward<true>)            \
       f(kJoinAdjoint, JoinAdjoint<false>) f(kJoinAdjointTangent, JoinAdjoint<true>) \
@@ -21,11 +24,19 @@ namespace cuda {
   f(kPathForward, PathForward<false>) f(kPathTangent, PathForward<true>)              \
       f(kPathAdjoint, PathBackward<false>) f(kPathAdjointTangent, PathBackward<true>) \
           f(kPathSums, PathSums)
+#define JAX_SIGLIB_FOR_EACH_COMBINE_KERNEL(f)                           \
+  f(kCombineForward, CombineForward) f(kCombineAdjoint, CombineAdjoint) \
+      f(kCombineInverse, CombineInverse)
+#define JAX_SIGLIB_FOR_EACH_ROWS_KERNEL(f)                             \
+  f(kRowsFill, RowsFill) f(kRowsAdd, RowsAdd) f(kRowsSteps, RowsSteps) \
+      f(kRowsEnds, RowsEnds) f(kRowsWiden, RowsWiden) f(kRowsRound, RowsRound)
 
 #define JAX_SIGLIB_NAME(name, ...) name,
 enum class Kernel {
   JAX_SIGLIB_FOR_EACH_JOIN_KERNEL(JAX_SIGLIB_NAME)
       JAX_SIGLIB_FOR_EACH_PATH_KERNEL(JAX_SIGLIB_NAME)
+          JAX_SIGLIB_FOR_EACH_COMBINE_KERNEL(JAX_SIGLIB_NAME)
+              JAX_SIGLIB_FOR_EACH_ROWS_KERNEL(JAX_SIGLIB_NAME)
 };
 #undef JAX_SIGLIB_NAME
 
@@ -43,6 +54,10 @@ class Executor {
   virtual void Run(Kernel kernel, Dtype dtype, const JoinJob& job, const Launch& launch,
                    void* workspace) = 0;
   virtual void Run(Kernel kernel, Dtype dtype, const PathJob& job, const Launch& launch,
+                   void* workspace) = 0;
+  virtual void Run(Kernel kernel, Dtype dtype, const CombineJob& job, const Launch& launch,
+                   void* workspace) = 0;
+  virtual void Run(Kernel kernel, Dtype dtype, const RowsJob& job, const Launch& launch,
                    void* workspace) = 0;
 };
 

@@ -117,6 +117,93 @@ ffi::Error DoSigHvp(cudaStream_t stream, ffi::ScratchAllocator scratch, int64_t 
   });
 }
 
+ffi::Error DoSigCombine(cudaStream_t stream, ffi::ScratchAllocator scratch,
+                        int64_t dimension, int64_t degree, int64_t, ffi::AnyBuffer sig1,
+                        ffi::AnyBuffer sig2, Result out) {
+  return Carry(stream, scratch, kCapturable, [&](Executor& executor) {
+    return SigCombine(Read(sig1), Read(sig2), Read(*out), dimension, degree, executor);
+  });
+}
+
+ffi::Error DoSigCombineJvp(cudaStream_t stream, ffi::ScratchAllocator scratch,
+                           int64_t dimension, int64_t degree, int64_t, ffi::AnyBuffer sig1,
+                           ffi::AnyBuffer sig2, ffi::AnyBuffer t_sig1,
+                           ffi::AnyBuffer t_sig2, Result t_out) {
+  return Carry(stream, scratch, kCapturable, [&](Executor& executor) {
+    return SigCombineJvp(Read(sig1), Read(sig2), Read(t_sig1), Read(t_sig2), Read(*t_out),
+                         dimension, degree, executor);
+  });
+}
+
+ffi::Error DoSigCombineBackprop(cudaStream_t stream, ffi::ScratchAllocator scratch,
+                                int64_t dimension, int64_t degree, int64_t,
+                                ffi::AnyBuffer ct_out, ffi::AnyBuffer sig1,
+                                ffi::AnyBuffer sig2, Result ct_sig1, Result ct_sig2) {
+  return Carry(stream, scratch, kCapturable, [&](Executor& executor) {
+    return SigCombineBackprop(Read(ct_out), Read(sig1), Read(sig2), Read(*ct_sig1),
+                              Read(*ct_sig2), dimension, degree, executor);
+  });
+}
+
+ffi::Error DoSigCombineHvp(cudaStream_t stream, ffi::ScratchAllocator scratch,
+                           int64_t dimension, int64_t degree, int64_t,
+                           ffi::AnyBuffer ct_out, ffi::AnyBuffer sig1, ffi::AnyBuffer sig2,
+                           ffi::AnyBuffer t_sig1, ffi::AnyBuffer t_sig2, Result ct_sig1,
+                           Result ct_sig2) {
+  return Carry(stream, scratch, kCapturable, [&](Executor& executor) {
+    return SigCombineHvp(Read(ct_out), Read(sig1), Read(sig2), Read(t_sig1), Read(t_sig2),
+                         Read(*ct_sig1), Read(*ct_sig2), dimension, degree, executor);
+  });
+}
+
+ffi::Error DoSigInverse(cudaStream_t stream, ffi::ScratchAllocator scratch,
+                        int64_t dimension, int64_t degree, int64_t, bool linear,
+                        ffi::AnyBuffer sig, Result out) {
+  return Carry(stream, scratch, kCapturable, [&](Executor& executor) {
+    return SigInverse(Read(sig), Read(*out), dimension, degree, linear, executor);
+  });
+}
+
+ffi::Error DoSigStream(cudaStream_t stream, ffi::ScratchAllocator scratch, int64_t degree,
+                       bool prepend, int64_t, ffi::AnyBuffer initial, ffi::AnyBuffer path,
+                       Result out) {
+  return Carry(stream, scratch, !kCapturable, [&](Executor& executor) {
+    return SigStream(Read(initial), Read(path), Read(*out), degree, prepend, executor);
+  });
+}
+
+ffi::Error DoSigStreamJvp(cudaStream_t stream, ffi::ScratchAllocator scratch,
+                          int64_t degree, bool prepend, int64_t, ffi::AnyBuffer initial,
+                          ffi::AnyBuffer path, ffi::AnyBuffer t_initial,
+                          ffi::AnyBuffer t_path, Result t_out) {
+  return Carry(stream, scratch, !kCapturable, [&](Executor& executor) {
+    return SigStreamJvp(Read(initial), Read(path), Read(t_initial), Read(t_path),
+                        Read(*t_out), degree, prepend, executor);
+  });
+}
+
+ffi::Error DoSigStreamBackprop(cudaStream_t stream, ffi::ScratchAllocator scratch,
+                               int64_t degree, bool prepend, int64_t, ffi::AnyBuffer ct_out,
+                               ffi::AnyBuffer initial, ffi::AnyBuffer path,
+                               ffi::AnyBuffer rows, Result ct_initial, Result ct_path) {
+  return Carry(stream, scratch, !kCapturable, [&](Executor& executor) {
+    return SigStreamBackprop(Read(ct_out), Read(initial), Read(path), Read(rows),
+                             Read(*ct_initial), Read(*ct_path), degree, prepend, executor);
+  });
+}
+
+ffi::Error DoSigStreamHvp(cudaStream_t stream, ffi::ScratchAllocator scratch,
+                          int64_t degree, bool prepend, int64_t, ffi::AnyBuffer ct_out,
+                          ffi::AnyBuffer initial, ffi::AnyBuffer path,
+                          ffi::AnyBuffer t_initial, ffi::AnyBuffer t_path,
+                          Result ct_initial, Result ct_path) {
+  return Carry(stream, scratch, !kCapturable, [&](Executor& executor) {
+    return SigStreamHvp(Read(ct_out), Read(initial), Read(path), Read(t_initial),
+                        Read(t_path), Read(*ct_initial), Read(*ct_path), degree, prepend,
+                        executor);
+  });
+}
+
 // What all calls, and all joins, are bound with. n_jobs, the CPU's threads, is not looked
 // at.
 auto GpuCall() {
@@ -131,6 +218,17 @@ auto JoinCall() {
       .Attr<int64_t>("degree")
       .Attr<bool>("prepend")
       .Attr<int64_t>("n_jobs");
+}
+
+auto CombineCall() {
+  return GpuCall()
+      .Attr<int64_t>("dimension")
+      .Attr<int64_t>("degree")
+      .Attr<int64_t>("n_jobs");
+}
+
+auto StreamCall() {
+  return GpuCall().Attr<int64_t>("degree").Attr<bool>("prepend").Attr<int64_t>("n_jobs");
 }
 
 auto PathCall() { return GpuCall().Attr<int64_t>("degree").Attr<int64_t>("n_jobs"); }
@@ -189,4 +287,66 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SigHvpCuda, jax_siglib::cuda::DoSigHvp,
                                   .Arg<AnyBuffer>()
                                   .Arg<AnyBuffer>()
                                   .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    SigCombineCuda, jax_siglib::cuda::DoSigCombine,
+    jax_siglib::cuda::CombineCall().Arg<AnyBuffer>().Arg<AnyBuffer>().Ret<AnyBuffer>(),
+    {Traits::kCmdBufferCompatible});
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SigCombineJvpCuda, jax_siglib::cuda::DoSigCombineJvp,
+                              jax_siglib::cuda::CombineCall()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>(),
+                              {Traits::kCmdBufferCompatible});
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SigCombineBackpropCuda,
+                              jax_siglib::cuda::DoSigCombineBackprop,
+                              jax_siglib::cuda::CombineCall()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>(),
+                              {Traits::kCmdBufferCompatible});
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SigCombineHvpCuda, jax_siglib::cuda::DoSigCombineHvp,
+                              jax_siglib::cuda::CombineCall()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>(),
+                              {Traits::kCmdBufferCompatible});
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    SigInverseCuda, jax_siglib::cuda::DoSigInverse,
+    jax_siglib::cuda::CombineCall().Attr<bool>("linear").Arg<AnyBuffer>().Ret<AnyBuffer>(),
+    {Traits::kCmdBufferCompatible});
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    SigStreamCuda, jax_siglib::cuda::DoSigStream,
+    jax_siglib::cuda::StreamCall().Arg<AnyBuffer>().Arg<AnyBuffer>().Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SigStreamJvpCuda, jax_siglib::cuda::DoSigStreamJvp,
+                              jax_siglib::cuda::StreamCall()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SigStreamBackpropCuda, jax_siglib::cuda::DoSigStreamBackprop,
+                              jax_siglib::cuda::StreamCall()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SigStreamHvpCuda, jax_siglib::cuda::DoSigStreamHvp,
+                              jax_siglib::cuda::StreamCall()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
                                   .Ret<AnyBuffer>());

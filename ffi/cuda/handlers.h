@@ -9,7 +9,13 @@
 #define JAX_SIGLIB_FOR_EACH_CUDA_OPERATION(f)                                             \
   f(SigJoin, "sig_join") f(SigJoinJvp, "sig_join_jvp")                                    \
       f(SigJoinBackprop, "sig_join_backprop") f(SigJoinHvp, "sig_join_hvp") f(Sig, "sig") \
-          f(SigJvp, "sig_jvp") f(SigBackprop, "sig_backprop") f(SigHvp, "sig_hvp")
+          f(SigJvp, "sig_jvp") f(SigBackprop, "sig_backprop") f(SigHvp, "sig_hvp")        \
+              f(SigCombine, "sig_combine") f(SigCombineJvp, "sig_combine_jvp")            \
+                  f(SigCombineBackprop, "sig_combine_backprop")                           \
+                      f(SigCombineHvp, "sig_combine_hvp") f(SigInverse, "sig_inverse")    \
+                          f(SigStream, "sig_stream") f(SigStreamJvp, "sig_stream_jvp")    \
+                              f(SigStreamBackprop, "sig_stream_backprop")                 \
+                                  f(SigStreamHvp, "sig_stream_hvp")
 
 #define JAX_SIGLIB_DECLARE(name, operation) \
   extern "C" XLA_FFI_Error* name##Cuda(XLA_FFI_CallFrame* call_frame);

@@ -107,6 +107,85 @@ void CallSigHvp(const Operand& sig_derivs, const Operand& path, const Operand& t
   });
 }
 
+void CallSigCombine(const Operand& sig1, const Operand& sig2, int64_t dimension,
+                    int64_t degree, int64_t, const Output& out) {
+  Carry([&](Executor& executor) {
+    return SigCombine(Read(sig1), Read(sig2), Read(out), dimension, degree, executor);
+  });
+}
+
+void CallSigCombineJvp(const Operand& sig1, const Operand& sig2, const Operand& t_sig1,
+                       const Operand& t_sig2, int64_t dimension, int64_t degree, int64_t,
+                       const Output& t_out) {
+  Carry([&](Executor& executor) {
+    return SigCombineJvp(Read(sig1), Read(sig2), Read(t_sig1), Read(t_sig2), Read(t_out),
+                         dimension, degree, executor);
+  });
+}
+
+void CallSigCombineBackprop(const Operand& deriv, const Operand& sig1, const Operand& sig2,
+                            int64_t dimension, int64_t degree, int64_t,
+                            const Output& d_sig1, const Output& d_sig2) {
+  Carry([&](Executor& executor) {
+    return SigCombineBackprop(Read(deriv), Read(sig1), Read(sig2), Read(d_sig1),
+                              Read(d_sig2), dimension, degree, executor);
+  });
+}
+
+void CallSigCombineHvp(const Operand& deriv, const Operand& sig1, const Operand& sig2,
+                       const Operand& t_sig1, const Operand& t_sig2, int64_t dimension,
+                       int64_t degree, int64_t, const Output& d_sig1,
+                       const Output& d_sig2) {
+  Carry([&](Executor& executor) {
+    return SigCombineHvp(Read(deriv), Read(sig1), Read(sig2), Read(t_sig1), Read(t_sig2),
+                         Read(d_sig1), Read(d_sig2), dimension, degree, executor);
+  });
+}
+
+void CallSigInverse(const Operand& sig, int64_t dimension, int64_t degree, int64_t,
+                    bool linear, const Output& out) {
+  Carry([&](Executor& executor) {
+    return SigInverse(Read(sig), Read(out), dimension, degree, linear, executor);
+  });
+}
+
+void CallSigStream(const Operand& initial, const Operand& path, int64_t degree,
+                   bool prepend, int64_t, const Output& out) {
+  Carry([&](Executor& executor) {
+    return SigStream(Read(initial), Read(path), Read(out), degree, prepend, executor);
+  });
+}
+
+void CallSigStreamJvp(const Operand& initial, const Operand& path, const Operand& t_initial,
+                      const Operand& t_path, int64_t degree, bool prepend, int64_t,
+                      const Output& t_out) {
+  Carry([&](Executor& executor) {
+    return SigStreamJvp(Read(initial), Read(path), Read(t_initial), Read(t_path),
+                        Read(t_out), degree, prepend, executor);
+  });
+}
+
+void CallSigStreamBackprop(const Operand& stream_derivs, const Operand& initial,
+                           const Operand& path, const Operand& rows, int64_t degree,
+                           bool prepend, int64_t, const Output& d_initial,
+                           const Output& d_path) {
+  Carry([&](Executor& executor) {
+    return SigStreamBackprop(Read(stream_derivs), Read(initial), Read(path), Read(rows),
+                             Read(d_initial), Read(d_path), degree, prepend, executor);
+  });
+}
+
+void CallSigStreamHvp(const Operand& stream_derivs, const Operand& initial,
+                      const Operand& path, const Operand& t_initial, const Operand& t_path,
+                      int64_t degree, bool prepend, int64_t, const Output& d_initial,
+                      const Output& d_path) {
+  Carry([&](Executor& executor) {
+    return SigStreamHvp(Read(stream_derivs), Read(initial), Read(path), Read(t_initial),
+                        Read(t_path), Read(d_initial), Read(d_path), degree, prepend,
+                        executor);
+  });
+}
+
 nb::dict Describe(const Launch& launch) {
   nb::dict out;
   out["blocks"] = launch.blocks;
@@ -178,6 +257,15 @@ NB_MODULE(_cuda_on_host, m) {
   m.def("sig_jvp", CallSigJvp);
   m.def("sig_backprop", CallSigBackprop);
   m.def("sig_hvp", CallSigHvp);
+  m.def("sig_combine", CallSigCombine);
+  m.def("sig_combine_jvp", CallSigCombineJvp);
+  m.def("sig_combine_backprop", CallSigCombineBackprop);
+  m.def("sig_combine_hvp", CallSigCombineHvp);
+  m.def("sig_inverse", CallSigInverse);
+  m.def("sig_stream", CallSigStream);
+  m.def("sig_stream_jvp", CallSigStreamJvp);
+  m.def("sig_stream_backprop", CallSigStreamBackprop);
+  m.def("sig_stream_hvp", CallSigStreamHvp);
   // For the calls that follow: the order of threads and blocks, the most blocks of a
   // launch, the threads of a block (0: as planned), and small limits or the ordinary ones.
   m.def("configure", [](bool order, int64_t blocks, int64_t threads, bool small) {
@@ -191,6 +279,7 @@ NB_MODULE(_cuda_on_host, m) {
     limits.most_rows = limits.least_rows = 8;
     limits.most_top = limits.least_top = 32;
     limits.share_bytes = 2048;
+    limits.most_whole = 32;
   });
   m.def("launches", [] { return launches; });
   m.def("plan_join", DescribeJoin);

@@ -4,16 +4,11 @@
 
 #include <cstdint>
 
+#include "items.h"
 #include "join_tile.h"
 
 namespace jax_siglib {
 namespace cuda {
-
-// f(item) for this block's share of batch x tiles.
-template <class Block, class F>
-JAX_SIGLIB_KERNEL void ForItems(const Block& block, int64_t items, F&& f) {
-  for (int64_t item = block.index(); item < items; item += block.count()) f(item);
-}
 
 // One stage of sig_join, or, with kDual, of its tangent.
 template <bool kDual>

@@ -5,8 +5,10 @@
 #include <stdexcept>
 #include <string>
 
+#include "combine_kernels.h"
 #include "join_kernels.h"
 #include "path_kernels.h"
+#include "rows_kernels.h"
 #include "stream.h"
 
 namespace jax_siglib {
@@ -56,6 +58,20 @@ void Choose(Kernel kernel, const PathJob& job, const Launch& launch, void* works
   throw std::runtime_error("wrong kernel");
 }
 
+template <class S>
+void Choose(Kernel kernel, const CombineJob& job, const Launch& launch, void* workspace,
+            cudaStream_t stream) {
+  switch (kernel) { JAX_SIGLIB_FOR_EACH_COMBINE_KERNEL(JAX_SIGLIB_CASE) default : break; }
+  throw std::runtime_error("wrong kernel");
+}
+
+template <class S>
+void Choose(Kernel kernel, const RowsJob& job, const Launch& launch, void* workspace,
+            cudaStream_t stream) {
+  switch (kernel) { JAX_SIGLIB_FOR_EACH_ROWS_KERNEL(JAX_SIGLIB_CASE) default : break; }
+  throw std::runtime_error("wrong kernel");
+}
+
 #undef JAX_SIGLIB_CASE
 
 }  // namespace
@@ -69,6 +85,10 @@ void RunOnStream(Kernel kernel, const Job& job, const Launch& launch, void* work
 template void RunOnStream<JAX_SIGLIB_STORAGE>(Kernel, const JoinJob&, const Launch&, void*,
                                               cudaStream_t);
 template void RunOnStream<JAX_SIGLIB_STORAGE>(Kernel, const PathJob&, const Launch&, void*,
+                                              cudaStream_t);
+template void RunOnStream<JAX_SIGLIB_STORAGE>(Kernel, const CombineJob&, const Launch&,
+                                              void*, cudaStream_t);
+template void RunOnStream<JAX_SIGLIB_STORAGE>(Kernel, const RowsJob&, const Launch&, void*,
                                               cudaStream_t);
 
 }  // namespace cuda

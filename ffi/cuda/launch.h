@@ -26,6 +26,8 @@ struct Limits {
   // Entries of level N in a tile of a path.
   int64_t most_top = 4096;
   int64_t least_top = 256;
+  // Entries of a signature, of few, that is one block's in products and the antipode.
+  int64_t most_whole = 2048;
   // Of what the tiles of a path find for its increments, in all.
   int64_t share_bytes = int64_t{1} << 28;
 };

@@ -17,7 +17,8 @@ option(JAX_SIGLIB_CUDA_ON_HOST "Build the CUDA kernels for the CPU, for tests"
 option(JAX_SIGLIB_CUDA_WERROR "Treat warnings about these modules as errors"
        ${JAX_SIGLIB_WERROR})
 
-set(jax_siglib_cuda_calls ffi/cuda/join_calls.cc ffi/cuda/path_calls.cc)
+set(jax_siglib_cuda_calls ffi/cuda/join_calls.cc ffi/cuda/path_calls.cc
+                          ffi/cuda/combine_calls.cc ffi/cuda/running_calls.cc)
 function(jax_siglib_cuda_options target)
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra>)
   if(JAX_SIGLIB_CUDA_WERROR)

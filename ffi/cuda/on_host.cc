@@ -5,8 +5,10 @@
 #include <random>
 #include <stdexcept>
 
+#include "combine_kernels.h"
 #include "join_kernels.h"
 #include "path_kernels.h"
+#include "rows_kernels.h"
 
 namespace jax_siglib {
 namespace cuda {
@@ -63,7 +65,7 @@ void HostExecutor::RunBody(const typename Body::Job& job, const Launch& launch,
   }
 }
 
-// Those of the other family are not for this job.
+// Those of the other families are not for this job.
 #define JAX_SIGLIB_CASE(name, ...) \
   case Kernel::name:               \
     return RunBody<__VA_ARGS__, S>(job, launch, static_cast<char*>(workspace));
@@ -82,6 +84,16 @@ void HostExecutor::Run(Kernel kernel, Dtype dtype, const JoinJob& job, const Lau
 void HostExecutor::Run(Kernel kernel, Dtype dtype, const PathJob& job, const Launch& launch,
                        void* workspace) {
   JAX_SIGLIB_SWITCH(JAX_SIGLIB_FOR_EACH_PATH_KERNEL);
+}
+
+void HostExecutor::Run(Kernel kernel, Dtype dtype, const CombineJob& job,
+                       const Launch& launch, void* workspace) {
+  JAX_SIGLIB_SWITCH(JAX_SIGLIB_FOR_EACH_COMBINE_KERNEL);
+}
+
+void HostExecutor::Run(Kernel kernel, Dtype dtype, const RowsJob& job, const Launch& launch,
+                       void* workspace) {
+  JAX_SIGLIB_SWITCH(JAX_SIGLIB_FOR_EACH_ROWS_KERNEL);
 }
 
 #undef JAX_SIGLIB_SWITCH

@@ -47,6 +47,10 @@ class HostExecutor final : public Executor {
            void* workspace) override;
   void Run(Kernel kernel, Dtype dtype, const PathJob& job, const Launch& launch,
            void* workspace) override;
+  void Run(Kernel kernel, Dtype dtype, const CombineJob& job, const Launch& launch,
+           void* workspace) override;
+  void Run(Kernel kernel, Dtype dtype, const RowsJob& job, const Launch& launch,
+           void* workspace) override;
 
   int64_t launches() const { return launches_; }
 

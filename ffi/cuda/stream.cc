@@ -58,5 +58,15 @@ void StreamExecutor::Run(Kernel kernel, Dtype dtype, const PathJob& job,
   RunFor(dtype, kernel, job, launch, workspace, stream_);
 }
 
+void StreamExecutor::Run(Kernel kernel, Dtype dtype, const CombineJob& job,
+                         const Launch& launch, void* workspace) {
+  RunFor(dtype, kernel, job, launch, workspace, stream_);
+}
+
+void StreamExecutor::Run(Kernel kernel, Dtype dtype, const RowsJob& job,
+                         const Launch& launch, void* workspace) {
+  RunFor(dtype, kernel, job, launch, workspace, stream_);
+}
+
 }  // namespace cuda
 }  // namespace jax_siglib

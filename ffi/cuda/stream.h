@@ -30,6 +30,10 @@ class StreamExecutor final : public Executor {
            void* workspace) override;
   void Run(Kernel kernel, Dtype dtype, const PathJob& job, const Launch& launch,
            void* workspace) override;
+  void Run(Kernel kernel, Dtype dtype, const CombineJob& job, const Launch& launch,
+           void* workspace) override;
+  void Run(Kernel kernel, Dtype dtype, const RowsJob& job, const Launch& launch,
+           void* workspace) override;
 
  private:
   cudaStream_t stream_;
