@@ -509,7 +509,8 @@ def _jax_sig_backprop(
 ) -> Any:
     _arrays.check_dtypes(**pt.given(path=path, basepoint=front, sig=sig, sig_derivs=sig_derivs))
     _check_backprop_shapes(pt.shapes(path, front, sig, sig_derivs), degree, how)
-    moved = how.apply_jax(*vary(path, ranks=(2,)), front)
+    (path,) = vary(path, ranks=(2,))
+    moved = how.apply_jax(path, front)
     params = _params_of(degree, ta.has_scalar_term(sig.shape[-1], moved.shape[-1], degree), n_jobs)
     if how.sums(path.dtype):  # in float32, of which sig is not the signature
         (lower,) = _lower(moved, **params)
