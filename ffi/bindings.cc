@@ -131,22 +131,8 @@ int64_t ScratchBytes(const std::string& operation, const std::string& dtype,
                      int64_t degree, bool prepend, int64_t n_jobs) {
   double nothing = 0;  // not looked at
   std::vector<Array> a;
-  for (const std::vector<int64_t>& shape : shapes) {
-    Array array;
-    array.dtype = dtype == "float16"    ? Dtype::kFloat16
-                  : dtype == "bfloat16" ? Dtype::kBFloat16
-                  : dtype == "float32"  ? Dtype::kFloat32
-                  : dtype == "float64"  ? Dtype::kFloat64
-                                        : Dtype::kOther;
-    array.data = &nothing;
-    int64_t entries = 1;
-    for (std::size_t i = shape.size(); i-- > 0; entries *= shape[i])
-      array.stride.Append(entries);
-    for (std::size_t i = 0; i < shape.size(); ++i) array.shape.Append(shape[i]);
-    for (int i = 0, j = array.stride.rank() - 1; i < j; ++i, --j)
-      std::swap(array.stride[i], array.stride[j]);
-    a.push_back(array);
-  }
+  for (const std::vector<int64_t>& shape : shapes)
+    a.push_back(DenseArray(DtypeNamed(dtype), &nothing, shape));
   const Threads threads{ProcessThreadPool(), n_jobs};
   const auto is = [&](const char* name, std::size_t arrays) {
     return operation == name && a.size() == arrays;

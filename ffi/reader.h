@@ -17,6 +17,32 @@ inline std::string Text(const Dims& dims) {
   return text + (dims.rank() == 1 ? ",)" : ")");
 }
 
+// Where level 1 starts in a signature of this length: 1 with the scalar term, else 0;
+// -1 if the length is no signature's.
+inline int64_t ScalarTerm(int64_t found, int64_t length) {
+  return found == length ? 0 : found == length + 1 ? 1 : -1;
+}
+
+// The same for an operand that may be the residual.
+inline int64_t ScalarTermOfLower(int64_t found, const TensorAlgebra& algebra) {
+  const int64_t full = ScalarTerm(found, algebra.length());
+  if (full >= 0 || algebra.degree() == 0) return full;
+  return found == algebra.offset(algebra.degree()) ? 0 : -1;
+}
+
+// What a signature given to a derivative holds below its top level, which is all that is
+// read of it, if it is a signature; so that no more is copied or widened.
+inline Array LowerOf(const Array& sig, int64_t dimension, int64_t degree) {
+  const int last = sig.shape.rank() - 1;
+  const TensorAlgebra algebra(dimension, degree);
+  const int64_t skip = last < 0 ? -1 : ScalarTermOfLower(sig.shape[last], algebra);
+  if (skip < 0 || degree == 0) return sig;
+  Array lower = sig;
+  lower.data = static_cast<char*>(sig.data) + skip * EntryBytes(sig.dtype);
+  lower.shape[last] = algebra.offset(degree);
+  return lower;
+}
+
 // One call's arguments on their way to a job. The first complaint sticks.
 class Reader {
  public:
@@ -61,6 +87,16 @@ class Reader {
                std::to_string(size));
   }
 
+  // Where level 1 starts in an array of signatures: 1 with the scalar term, else 0.
+  int64_t ScalarTerm(const char* name, const Array& array, const TensorAlgebra& algebra) {
+    return Known(name, jax_siglib::ScalarTerm(Last(array), algebra.length()));
+  }
+  // The same for an operand that may be the residual.
+  int64_t ScalarTermOfLower(const char* name, const Array& array,
+                            const TensorAlgebra& algebra) {
+    return Known(name, jax_siglib::ScalarTermOfLower(Last(array), algebra));
+  }
+
   void Complain(const std::string& what) {
     if (error_.empty()) error_ = std::string(operation_) + ": " + what;
   }
@@ -74,6 +110,11 @@ class Reader {
   const std::string& error() const { return error_; }
 
  private:
+  int64_t Known(const char* name, int64_t scalar) {
+    if (scalar < 0) Complain(std::string(name) + " has no signature's length");
+    return scalar;
+  }
+
   const char* operation_;
   Dtype dtype_;
   Dims batch_;
@@ -91,20 +132,6 @@ inline bool Addressable(int64_t dimension, int64_t degree) {
     if (length > (int64_t{1} << 59)) return false;
   }
   return true;
-}
-
-// Where level 1 starts in a signature of this length: 1 with the scalar term, else 0;
-// -1 if the length is no signature's.
-inline int64_t ScalarTerm(int64_t found, int64_t length) {
-  return found == length ? 0 : found == length + 1 ? 1 : -1;
-}
-
-// The same for an operand that may be the residual.
-template <class = void>
-inline int64_t ScalarTermOfLower(int64_t found, const TensorAlgebra& algebra) {
-  const int64_t full = ScalarTerm(found, algebra.length());
-  if (full >= 0 || algebra.degree() == 0) return full;
-  return found == algebra.offset(algebra.degree()) ? 0 : -1;
 }
 
 }  // namespace jax_siglib

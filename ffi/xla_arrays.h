@@ -26,20 +26,8 @@ inline Dtype ReadDtype(xla::ffi::DataType type) {
 }
 
 inline Array Read(xla::ffi::AnyBuffer buffer) {
-  Array array;
-  array.dtype = ReadDtype(buffer.element_type());
-  array.data = buffer.untyped_data();
-  const auto dimensions = buffer.dimensions();
-  for (const int64_t size : dimensions) {
-    array.shape.Append(size);
-    array.stride.Append(0);
-  }
-  int64_t stride = 1;
-  for (int i = array.shape.rank(); i-- > 0;) {
-    array.stride[i] = stride;
-    stride *= array.shape[i];
-  }
-  return array;
+  return DenseArray(ReadDtype(buffer.element_type()), buffer.untyped_data(),
+                    buffer.dimensions());
 }
 
 }  // namespace jax_siglib

@@ -68,20 +68,12 @@ void Fill(const Batch& batch, const Operand<T>& operand, int64_t entries, T valu
     std::fill_n(batch.At(operand, b), entries, value);
 }
 
-// The levels of an operand that derivatives read, so that no others are widened.
-inline Array LowerOfHalf(const Array& sig, int64_t dimension, int64_t degree) {
-  const TensorAlgebra algebra(dimension, degree);
-  const int64_t scalar = ScalarTerm(Reader::Last(sig), algebra.length());
-  Array lower = sig;
-  if (scalar < 0 || degree == 0) return lower;
-  lower.data = static_cast<uint16_t*>(sig.data) + scalar;
-  lower.shape[sig.shape.rank() - 1] = algebra.offset(degree);
-  return lower;
-}
-
-// Entries between the rows of the last two dimensions.
-inline int64_t BetweenRows(const Array& array) {
-  return array.stride[array.stride.rank() - 2];
+// The scalar term in front of a result, all that there is of degree 0; in each of its rows.
+template <class Job, class T>
+void FillScalarTerm(const Job& job, Operand<T> result, int64_t rows, T value) {
+  if (!job.scalar_term) return;
+  result.data -= 1;
+  Fill(job.batch, result, rows, value);
 }
 
 }  // namespace jax_siglib

@@ -48,8 +48,7 @@ std::string SigCombine(const Array& sig1, const Array& sig2, const Array& out,
     const auto& plan =
         Remembered<CombinePlan<T>>(dimension, degree, MaySplit(out, threads.n_jobs != 1));
     Reader reader("sig_combine", 1, out);
-    const int64_t scalar = ScalarTerm(Reader::Last(out), plan.algebra().length());
-    if (scalar < 0) reader.Complain("the result has no signature's length");
+    const int64_t scalar = reader.ScalarTerm("the result", out, plan.algebra());
     reader.Expect("sig1", sig1, 0, Reader::Last(out));
     reader.Expect("sig2", sig2, 0, Reader::Last(out));
     Batch batch(reader.batch());
@@ -64,10 +63,7 @@ std::string SigCombine(const Array& sig1, const Array& sig2, const Array& out,
     job.left[0] = job.term[0];
     job.right[0] = job.term[1];
     if (degree == 0) {
-      if (job.scalar_term) {
-        job.out.data -= 1;
-        Fill(batch, job.out, 1, T(1));
-      }
+      FillScalarTerm(job, job.out, 1, T(1));
       return "";
     }
     RunCombine(job, threads);
@@ -81,8 +77,8 @@ std::string SigCombineJvp(const Array& sig1, const Array& sig2, const Array& t_s
   if (!Addressable(dimension, degree))
     return "sig_combine_jvp: cannot address such a signature";
   if (IsHalf(t_out)) {
-    const Array lower1 = LowerOfHalf(sig1, dimension, degree);
-    const Array lower2 = LowerOfHalf(sig2, dimension, degree);
+    const Array lower1 = LowerOf(sig1, dimension, degree);
+    const Array lower2 = LowerOf(sig2, dimension, degree);
     return InFloats<1, 1, 2>(SigCombineJvp, std::tie(lower1, lower2, t_sig1, t_sig2, t_out),
                              threads, dimension, degree);
   }
@@ -92,12 +88,9 @@ std::string SigCombineJvp(const Array& sig1, const Array& sig2, const Array& t_s
         Remembered<CombinePlan<T>>(dimension, degree, MaySplit(t_out, threads.n_jobs != 1));
     const TensorAlgebra& algebra = plan.algebra();
     Reader reader("sig_combine_jvp", 1, t_out);
-    const int64_t scalar = ScalarTerm(Reader::Last(t_out), algebra.length());
-    if (scalar < 0) reader.Complain("the result has no signature's length");
-    const int64_t skip1 = ScalarTermOfLower<T>(Reader::Last(sig1), algebra);
-    if (skip1 < 0) reader.Complain("sig1 has no signature's length");
-    const int64_t skip2 = ScalarTermOfLower<T>(Reader::Last(sig2), algebra);
-    if (skip2 < 0) reader.Complain("sig2 has no signature's length");
+    const int64_t scalar = reader.ScalarTerm("the result", t_out, algebra);
+    const int64_t skip1 = reader.ScalarTermOfLower("sig1", sig1, algebra);
+    const int64_t skip2 = reader.ScalarTermOfLower("sig2", sig2, algebra);
     reader.Expect("t_sig1", t_sig1, 0, Reader::Last(t_out));
     reader.Expect("t_sig2", t_sig2, 0, Reader::Last(t_out));
     Batch batch(reader.batch());
@@ -114,10 +107,7 @@ std::string SigCombineJvp(const Array& sig1, const Array& sig2, const Array& t_s
     job.left[1] = job.term[0];
     job.right[0] = job.term[1];
     if (degree == 0) {
-      if (job.scalar_term) {
-        job.out.data -= 1;
-        Fill(batch, job.out, 1, T(0));
-      }
+      FillScalarTerm(job, job.out, 1, T(0));
       return "";
     }
     RunCombine(job, threads);
@@ -131,8 +121,8 @@ std::string SigCombineBackprop(const Array& ct_out, const Array& sig1, const Arr
   if (!Addressable(dimension, degree))
     return "sig_combine_backprop: cannot address such a signature";
   if (IsHalf(ct_sig2)) {
-    const Array lower1 = LowerOfHalf(sig1, dimension, degree);
-    const Array lower2 = LowerOfHalf(sig2, dimension, degree);
+    const Array lower1 = LowerOf(sig1, dimension, degree);
+    const Array lower2 = LowerOf(sig2, dimension, degree);
     return InFloats<2, 1, 0>(SigCombineBackprop,
                              std::tie(ct_out, lower1, lower2, ct_sig1, ct_sig2), threads,
                              dimension, degree);
@@ -143,12 +133,9 @@ std::string SigCombineBackprop(const Array& ct_out, const Array& sig1, const Arr
         Remembered<CombinePlan<T>>(dimension, degree, MaySplit(ct_sig2, true));
     const TensorAlgebra& algebra = plan.algebra();
     Reader reader("sig_combine_backprop", 1, ct_sig2);
-    const int64_t scalar = ScalarTerm(Reader::Last(ct_sig2), algebra.length());
-    if (scalar < 0) reader.Complain("the result has no signature's length");
-    const int64_t skip1 = ScalarTermOfLower<T>(Reader::Last(sig1), algebra);
-    if (skip1 < 0) reader.Complain("sig1 has no signature's length");
-    const int64_t skip2 = ScalarTermOfLower<T>(Reader::Last(sig2), algebra);
-    if (skip2 < 0) reader.Complain("sig2 has no signature's length");
+    const int64_t scalar = reader.ScalarTerm("the result", ct_sig2, algebra);
+    const int64_t skip1 = reader.ScalarTermOfLower("sig1", sig1, algebra);
+    const int64_t skip2 = reader.ScalarTermOfLower("sig2", sig2, algebra);
     reader.Expect("deriv", ct_out, 0, Reader::Last(ct_sig2));
     reader.Expect("d_sig1", ct_sig1, 0, Reader::Last(ct_sig2));
     Batch batch(reader.batch());
@@ -162,11 +149,8 @@ std::string SigCombineBackprop(const Array& ct_out, const Array& sig1, const Arr
     batch.Collapse({&job.ct_out.stride, &job.left[0].stride, &job.right[0].stride,
                     &job.ct_left.stride, &job.ct_right.stride});
     if (degree == 0) {
-      for (Operand<T>* const result : {&job.ct_left, &job.ct_right}) {
-        if (!job.scalar_term) continue;
-        result->data -= 1;
-        Fill(batch, *result, 1, T(0));
-      }
+      FillScalarTerm(job, job.ct_left, 1, T(0));
+      FillScalarTerm(job, job.ct_right, 1, T(0));
       return "";
     }
     RunCombine(job, threads);
@@ -183,8 +167,8 @@ std::string SigCombineHvp(const Array& ct_out, const Array& sig1, const Array& s
   if (!Addressable(dimension, degree))
     return "sig_combine_hvp: cannot address such a signature";
   if (IsHalf(ct_sig2)) {
-    const Array lower1 = LowerOfHalf(t_sig1, dimension, degree);
-    const Array lower2 = LowerOfHalf(t_sig2, dimension, degree);
+    const Array lower1 = LowerOf(t_sig1, dimension, degree);
+    const Array lower2 = LowerOf(t_sig2, dimension, degree);
     return InFloats<2, 1>(
         SigCombineHvp, std::tie(ct_out, lower1, lower2, lower1, lower2, ct_sig1, ct_sig2),
         threads, dimension, degree);
@@ -195,14 +179,10 @@ std::string SigCombineHvp(const Array& ct_out, const Array& sig1, const Array& s
         Remembered<CombinePlan<T>>(dimension, degree, MaySplit(ct_sig2, true));
     const TensorAlgebra& algebra = plan.algebra();
     Reader reader("sig_combine_hvp", 1, ct_sig2);
-    const int64_t scalar = ScalarTermOfLower<T>(Reader::Last(ct_sig2), algebra);
-    if (scalar < 0) reader.Complain("the result has no signature's length");
-    const int64_t g_skip = ScalarTerm(Reader::Last(ct_out), algebra.length());
-    if (g_skip < 0) reader.Complain("deriv has no signature's length");
-    const int64_t skip1 = ScalarTermOfLower<T>(Reader::Last(t_sig1), algebra);
-    if (skip1 < 0) reader.Complain("t_sig1 has no signature's length");
-    const int64_t skip2 = ScalarTermOfLower<T>(Reader::Last(t_sig2), algebra);
-    if (skip2 < 0) reader.Complain("t_sig2 has no signature's length");
+    const int64_t scalar = reader.ScalarTermOfLower("the result", ct_sig2, algebra);
+    const int64_t g_skip = reader.ScalarTerm("deriv", ct_out, algebra);
+    const int64_t skip1 = reader.ScalarTermOfLower("t_sig1", t_sig1, algebra);
+    const int64_t skip2 = reader.ScalarTermOfLower("t_sig2", t_sig2, algebra);
     reader.Expect("d_sig1", ct_sig1, 0, Reader::Last(ct_sig2));
     Batch batch(reader.batch());
     CombineJob<T> job(plan, batch, scalar == 1);
@@ -220,11 +200,8 @@ std::string SigCombineHvp(const Array& ct_out, const Array& sig1, const Array& s
     batch.Collapse({&job.ct_out.stride, &job.left[0].stride, &job.right[0].stride,
                     &job.ct_left.stride, &job.ct_right.stride});
     if (degree == 0) {
-      for (Operand<T>* const result : {&job.ct_left, &job.ct_right}) {
-        if (!job.scalar_term) continue;
-        result->data -= 1;
-        Fill(batch, *result, 1, T(0));
-      }
+      FillScalarTerm(job, job.ct_left, 1, T(0));
+      FillScalarTerm(job, job.ct_right, 1, T(0));
       return "";
     }
     RunCombine(job, threads);
@@ -243,8 +220,7 @@ std::string SigInverse(const Array& sig, const Array& out, int64_t dimension,
     using T = decltype(zero);
     const auto& algebra = Remembered<TensorAlgebra>(dimension, degree);
     Reader reader("sig_inverse", 1, out);
-    const int64_t scalar = ScalarTerm(Reader::Last(out), algebra.length());
-    if (scalar < 0) reader.Complain("the result has no signature's length");
+    const int64_t scalar = reader.ScalarTerm("the result", out, algebra);
     reader.Expect("sig", sig, 0, Reader::Last(out));
     Batch batch(reader.batch());
     const bool splits = MaySplit(out, threads.n_jobs != 1);

@@ -17,10 +17,6 @@
 
 namespace jax_siglib {
 
-inline bool IsHalf(const Array& array) {
-  return array.dtype == Dtype::kFloat16 || array.dtype == Dtype::kBFloat16;
-}
-
 // The call on arrays of floats in the place of those of the half type, all with one
 // dimension for the batch.
 using FloatCall = std::function<std::string(const Array* floats, Threads threads)>;

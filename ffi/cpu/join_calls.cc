@@ -42,8 +42,7 @@ std::string SigJoin(const Array& sig, const Array& displacement, const Array& ou
     const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, prepend,
                                          MaySplit(out, !prepend || threads.n_jobs != 1));
     Reader reader("sig_join", 1, out);
-    const int64_t scalar = ScalarTerm(Reader::Last(out), plan.algebra().length());
-    if (scalar < 0) reader.Complain("the result has no signature's length");
+    const int64_t scalar = reader.ScalarTerm("the result", out, plan.algebra());
     reader.Expect("sig", sig, 0, Reader::Last(out));
     reader.Expect("displacement", displacement, 0, dimension);
     Batch batch(reader.batch());
@@ -54,10 +53,7 @@ std::string SigJoin(const Array& sig, const Array& displacement, const Array& ou
     if (!reader.error().empty()) return reader.error();
     batch.Collapse({&job.sig.stride, &job.displacement.stride, &job.out.stride});
     if (degree == 0) {
-      if (job.scalar_term) {
-        job.out.data -= 1;
-        Fill(batch, job.out, 1, T(1));
-      }
+      FillScalarTerm(job, job.out, 1, T(1));
       return "";
     }
     RunJoin(job, KernelsFor<T>(ChosenKernels()).sig_join, threads);
@@ -71,7 +67,7 @@ std::string SigJoinJvp(const Array& sig, const Array& displacement, const Array&
   if (!Addressable(dimension, degree))
     return "sig_join_jvp: cannot address such a signature";
   if (IsHalf(t_out)) {
-    const Array lower = LowerOfHalf(sig, dimension, degree);
+    const Array lower = LowerOf(sig, dimension, degree);
     return InFloats<1, 1, 2>(SigJoinJvp,
                              std::tie(lower, displacement, t_sig, t_displacement, t_out),
                              threads, dimension, degree, prepend);
@@ -81,10 +77,8 @@ std::string SigJoinJvp(const Array& sig, const Array& displacement, const Array&
     const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, prepend,
                                          MaySplit(t_out, !prepend || threads.n_jobs != 1));
     Reader reader("sig_join_jvp", 1, t_out);
-    const int64_t scalar = ScalarTerm(Reader::Last(t_out), plan.algebra().length());
-    if (scalar < 0) reader.Complain("the result has no signature's length");
-    const int64_t skip = ScalarTermOfLower<T>(Reader::Last(sig), plan.algebra());
-    if (skip < 0) reader.Complain("sig has no signature's length");
+    const int64_t scalar = reader.ScalarTerm("the result", t_out, plan.algebra());
+    const int64_t skip = reader.ScalarTermOfLower("sig", sig, plan.algebra());
     reader.Expect("t_sig", t_sig, 0, Reader::Last(t_out));
     reader.Expect("displacement", displacement, 0, dimension);
     reader.Expect("t_displacement", t_displacement, 0, dimension);
@@ -99,10 +93,7 @@ std::string SigJoinJvp(const Array& sig, const Array& displacement, const Array&
     batch.Collapse({&job.sig.stride, &job.displacement.stride, &job.t_sig.stride,
                     &job.t_displacement.stride, &job.t_out.stride});
     if (degree == 0) {
-      if (job.scalar_term) {
-        job.t_out.data -= 1;
-        Fill(batch, job.t_out, 1, T(0));
-      }
+      FillScalarTerm(job, job.t_out, 1, T(0));
       return "";
     }
     RunJoin(job, KernelsFor<T>(ChosenKernels()).sig_join_jvp, threads);
@@ -117,7 +108,7 @@ std::string SigJoinBackprop(const Array& ct_out, const Array& sig,
   if (!Addressable(dimension, degree))
     return "sig_join_backprop: cannot address such a signature";
   if (IsHalf(ct_sig)) {
-    const Array lower = LowerOfHalf(sig, dimension, degree);
+    const Array lower = LowerOf(sig, dimension, degree);
     return InFloats<2, 1, 0>(SigJoinBackprop,
                              std::tie(ct_out, lower, displacement, ct_sig, ct_displacement),
                              threads, dimension, degree, prepend);
@@ -127,10 +118,8 @@ std::string SigJoinBackprop(const Array& ct_out, const Array& sig,
     const JoinPlan<T>& plan =
         PlanFor<T>(dimension, degree, prepend, MaySplit(ct_sig, true));
     Reader reader("sig_join_backprop", 1, ct_sig);
-    const int64_t scalar = ScalarTerm(Reader::Last(ct_sig), plan.algebra().length());
-    if (scalar < 0) reader.Complain("the result has no signature's length");
-    const int64_t skip = ScalarTermOfLower<T>(Reader::Last(sig), plan.algebra());
-    if (skip < 0) reader.Complain("sig has no signature's length");
+    const int64_t scalar = reader.ScalarTerm("the result", ct_sig, plan.algebra());
+    const int64_t skip = reader.ScalarTermOfLower("sig", sig, plan.algebra());
     reader.Expect("d_out", ct_out, 0, Reader::Last(ct_sig));
     reader.Expect("displacement", displacement, 0, dimension);
     reader.Expect("d_displacement", ct_displacement, 0, dimension);
@@ -146,10 +135,7 @@ std::string SigJoinBackprop(const Array& ct_out, const Array& sig,
                     &job.ct_sig.stride, &job.ct_displacement.stride});
     if (degree == 0) {
       Fill(batch, job.ct_displacement, dimension, T(0));
-      if (job.scalar_term) {
-        job.ct_sig.data -= 1;
-        Fill(batch, job.ct_sig, 1, T(0));
-      }
+      FillScalarTerm(job, job.ct_sig, 1, T(0));
       return "";
     }
     RunJoin(job, KernelsFor<T>(ChosenKernels()).sig_join_backprop, threads);
@@ -164,8 +150,8 @@ std::string SigJoinHvp(const Array& ct_out, const Array& sig, const Array& displ
   if (!Addressable(dimension, degree))
     return "sig_join_hvp: cannot address such a signature";
   if (IsHalf(ct_sig)) {
-    const Array lower = LowerOfHalf(sig, dimension, degree);
-    const Array t_lower = LowerOfHalf(t_sig, dimension, degree);
+    const Array lower = LowerOf(sig, dimension, degree);
+    const Array t_lower = LowerOf(t_sig, dimension, degree);
     return InFloats<2, 1>(SigJoinHvp,
                           std::tie(ct_out, lower, displacement, t_lower, t_displacement,
                                    ct_sig, ct_displacement),
@@ -177,14 +163,10 @@ std::string SigJoinHvp(const Array& ct_out, const Array& sig, const Array& displ
         PlanFor<T>(dimension, degree, prepend, MaySplit(ct_sig, true));
     const TensorAlgebra& algebra = plan.algebra();
     Reader reader("sig_join_hvp", 1, ct_sig);
-    const int64_t scalar = ScalarTermOfLower<T>(Reader::Last(ct_sig), algebra);
-    if (scalar < 0) reader.Complain("the result has no signature's length");
-    const int64_t g_skip = ScalarTerm(Reader::Last(ct_out), algebra.length());
-    if (g_skip < 0) reader.Complain("d_out has no signature's length");
-    const int64_t skip = ScalarTermOfLower<T>(Reader::Last(sig), algebra);
-    if (skip < 0) reader.Complain("sig has no signature's length");
-    const int64_t t_skip = ScalarTermOfLower<T>(Reader::Last(t_sig), algebra);
-    if (t_skip < 0) reader.Complain("t_sig has no signature's length");
+    const int64_t scalar = reader.ScalarTermOfLower("the result", ct_sig, algebra);
+    const int64_t g_skip = reader.ScalarTerm("d_out", ct_out, algebra);
+    const int64_t skip = reader.ScalarTermOfLower("sig", sig, algebra);
+    const int64_t t_skip = reader.ScalarTermOfLower("t_sig", t_sig, algebra);
     reader.Expect("displacement", displacement, 0, dimension);
     reader.Expect("t_displacement", t_displacement, 0, dimension);
     reader.Expect("d_displacement", ct_displacement, 0, dimension);
@@ -205,10 +187,7 @@ std::string SigJoinHvp(const Array& ct_out, const Array& sig, const Array& displ
                     &job.ct_displacement.stride});
     if (degree == 0) {
       Fill(batch, job.ct_displacement, dimension, T(0));
-      if (job.scalar_term) {
-        job.ct_sig.data -= 1;
-        Fill(batch, job.ct_sig, 1, T(0));
-      }
+      FillScalarTerm(job, job.ct_sig, 1, T(0));
       return "";
     }
     RunJoin(job, KernelsFor<T>(ChosenKernels()).sig_join_hvp, threads);

@@ -65,21 +65,17 @@ std::string Sig(const Array& path, const Array& out, int64_t degree, Threads thr
     using T = decltype(zero);
     const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, false, false);
     Reader reader("sig", 1, out);
-    const int64_t scalar = ScalarTerm(Reader::Last(out), plan.algebra().length());
-    if (scalar < 0) reader.Complain("the result has no signature's length");
+    const int64_t scalar = reader.ScalarTerm("the result", out, plan.algebra());
     if (points < 1) reader.Complain("path has no points");
     Batch batch(reader.batch());
     SigJob<T> job(plan, batch, scalar == 1, points);
     reader.Read("path", path, 2, job.path);
     reader.Read("out", out, 1, job.out, scalar);
     if (!reader.error().empty()) return reader.error();
-    job.point_stride = path.stride[path.stride.rank() - 2];
+    job.point_stride = BetweenRows(path);
     batch.Collapse({&job.path.stride, &job.out.stride});
     if (degree == 0) {
-      if (job.scalar_term) {
-        job.out.data -= 1;
-        Fill(batch, job.out, 1, T(1));
-      }
+      FillScalarTerm(job, job.out, 1, T(1));
       return "";
     }
     const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
@@ -105,8 +101,7 @@ std::string SigJvp(const Array& path, const Array& t_path, const Array& t_out,
     using T = decltype(zero);
     const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, false, false);
     Reader reader("sig_jvp", 1, t_out);
-    const int64_t scalar = ScalarTerm(Reader::Last(t_out), plan.algebra().length());
-    if (scalar < 0) reader.Complain("the result has no signature's length");
+    const int64_t scalar = reader.ScalarTerm("the result", t_out, plan.algebra());
     if (points < 1) reader.Complain("path has no points");
     reader.Expect("t_path", t_path, 0, dimension);
     reader.Expect("t_path", t_path, 1, points);
@@ -116,14 +111,11 @@ std::string SigJvp(const Array& path, const Array& t_path, const Array& t_out,
     reader.Read("t_path", t_path, 2, job.t_path);
     reader.Read("t_out", t_out, 1, job.t_out, scalar);
     if (!reader.error().empty()) return reader.error();
-    job.point_stride = path.stride[path.stride.rank() - 2];
-    job.t_point_stride = t_path.stride[t_path.stride.rank() - 2];
+    job.point_stride = BetweenRows(path);
+    job.t_point_stride = BetweenRows(t_path);
     batch.Collapse({&job.path.stride, &job.t_path.stride, &job.t_out.stride});
     if (degree == 0) {
-      if (job.scalar_term) {
-        job.t_out.data -= 1;
-        Fill(batch, job.t_out, 1, T(0));
-      }
+      FillScalarTerm(job, job.t_out, 1, T(0));
       return "";
     }
     const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
@@ -144,10 +136,8 @@ std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out
     using T = decltype(zero);
     const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, false, false);
     Reader reader("sig_backprop", 2, ct_path);
-    const int64_t scalar = ScalarTerm(Reader::Last(ct_out), plan.algebra().length());
-    if (scalar < 0) reader.Complain("sig_derivs has no signature's length");
-    const int64_t skip = ScalarTermOfLower<T>(Reader::Last(sig), plan.algebra());
-    if (skip < 0) reader.Complain("sig has no signature's length");
+    const int64_t scalar = reader.ScalarTerm("sig_derivs", ct_out, plan.algebra());
+    const int64_t skip = reader.ScalarTermOfLower("sig", sig, plan.algebra());
     if (points < 1) reader.Complain("path has no points");
     reader.Expect("d_path", ct_path, 0, dimension);
     reader.Expect("d_path", ct_path, 1, points);
@@ -158,7 +148,7 @@ std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out
     reader.Read("sig_derivs", ct_out, 1, job.ct_out, scalar);
     reader.Read("d_path", ct_path, 2, job.ct_path);
     if (!reader.error().empty()) return reader.error();
-    job.point_stride = path.stride[path.stride.rank() - 2];
+    job.point_stride = BetweenRows(path);
     batch.Collapse(
         {&job.path.stride, &job.sig.stride, &job.ct_out.stride, &job.ct_path.stride});
     if (degree == 0) {
@@ -181,8 +171,7 @@ std::string SigHvp(const Array& ct_out, const Array& path, const Array& t_path,
     using T = decltype(zero);
     const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, false, false);
     Reader reader("sig_hvp", 2, ct_path);
-    const int64_t scalar = ScalarTerm(Reader::Last(ct_out), plan.algebra().length());
-    if (scalar < 0) reader.Complain("sig_derivs has no signature's length");
+    const int64_t scalar = reader.ScalarTerm("sig_derivs", ct_out, plan.algebra());
     if (points < 1) reader.Complain("path has no points");
     reader.Expect("t_path", t_path, 0, dimension);
     reader.Expect("t_path", t_path, 1, points);
@@ -196,8 +185,8 @@ std::string SigHvp(const Array& ct_out, const Array& path, const Array& t_path,
     reader.Read("t_path", t_path, 2, job.t_path);
     reader.Read("d_path", ct_path, 2, job.ct_path);
     if (!reader.error().empty()) return reader.error();
-    job.point_stride = path.stride[path.stride.rank() - 2];
-    job.t_point_stride = t_path.stride[t_path.stride.rank() - 2];
+    job.point_stride = BetweenRows(path);
+    job.t_point_stride = BetweenRows(t_path);
     batch.Collapse(
         {&job.ct_out.stride, &job.path.stride, &job.t_path.stride, &job.ct_path.stride});
     // Increments that are added up have no second derivative.

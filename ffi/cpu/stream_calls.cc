@@ -63,10 +63,8 @@ std::string SigStream(const Array& initial, const Array& path, const Array& out,
     using T = decltype(zero);
     const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, prepend, false);
     Reader reader("sig_stream", 2, out);
-    const int64_t scalar = ScalarTerm(Reader::Last(out), plan.algebra().length());
-    if (scalar < 0) reader.Complain("the result has no signature's length");
-    const int64_t skip = ScalarTerm(Reader::Last(initial), plan.algebra().length());
-    if (skip < 0) reader.Complain("initial has no signature's length");
+    const int64_t scalar = reader.ScalarTerm("the result", out, plan.algebra());
+    const int64_t skip = reader.ScalarTerm("initial", initial, plan.algebra());
     if (points < 1) reader.Complain("path has no points");
     reader.Expect("out", out, 1, points - 1);
     Batch batch(reader.batch());
@@ -79,10 +77,7 @@ std::string SigStream(const Array& initial, const Array& path, const Array& out,
     job.out_stride = Reader::Last(out);
     batch.Collapse({&job.initial.stride, &job.path.stride, &job.out.stride});
     if (degree == 0) {
-      if (job.scalar_term) {
-        job.out.data -= 1;
-        Fill(batch, job.out, job.steps, T(1));
-      }
+      FillScalarTerm(job, job.out, job.steps, T(1));
       return "";
     }
     RunStream(job, &StreamSweep<T>::Forward, 1, threads);
@@ -97,7 +92,7 @@ std::string SigStreamJvp(const Array& initial, const Array& path, const Array& t
   if (!Addressable(dimension, degree))
     return "sig_stream_jvp: cannot address such a signature";
   if (IsHalf(t_out)) {
-    const Array lower = LowerOfHalf(initial, dimension, degree);
+    const Array lower = LowerOf(initial, dimension, degree);
     return InFloats<1, 2>(SigStreamJvp, std::tie(lower, path, t_initial, t_path, t_out),
                           threads, degree, prepend);
   }
@@ -106,12 +101,9 @@ std::string SigStreamJvp(const Array& initial, const Array& path, const Array& t
     const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, prepend, false);
     const TensorAlgebra& algebra = plan.algebra();
     Reader reader("sig_stream_jvp", 2, t_out);
-    const int64_t scalar = ScalarTerm(Reader::Last(t_out), algebra.length());
-    if (scalar < 0) reader.Complain("the result has no signature's length");
-    const int64_t skip = ScalarTermOfLower<T>(Reader::Last(initial), algebra);
-    if (skip < 0) reader.Complain("initial has no signature's length");
-    const int64_t t_skip = ScalarTerm(Reader::Last(t_initial), algebra.length());
-    if (t_skip < 0) reader.Complain("t_initial has no signature's length");
+    const int64_t scalar = reader.ScalarTerm("the result", t_out, algebra);
+    const int64_t skip = reader.ScalarTermOfLower("initial", initial, algebra);
+    const int64_t t_skip = reader.ScalarTerm("t_initial", t_initial, algebra);
     if (points < 1) reader.Complain("path has no points");
     reader.Expect("t_path", t_path, 0, dimension);
     reader.Expect("t_path", t_path, 1, points);
@@ -130,10 +122,7 @@ std::string SigStreamJvp(const Array& initial, const Array& path, const Array& t
     batch.Collapse({&job.initial.stride, &job.path.stride, &job.t_initial.stride,
                     &job.t_path.stride, &job.t_out.stride});
     if (degree == 0) {
-      if (job.scalar_term) {
-        job.t_out.data -= 1;
-        Fill(batch, job.t_out, job.steps, T(0));
-      }
+      FillScalarTerm(job, job.t_out, job.steps, T(0));
       return "";
     }
     RunStream(job, &StreamSweep<T>::Tangent, 1, threads);
@@ -149,7 +138,7 @@ std::string SigStreamBackprop(const Array& ct_out, const Array& initial, const A
   if (!Addressable(dimension, degree))
     return "sig_stream_backprop: cannot address such a signature";
   if (IsHalf(ct_path)) {
-    const Array lower = LowerOfHalf(initial, dimension, degree);
+    const Array lower = LowerOf(initial, dimension, degree);
     return InFloats<2, 2>(SigStreamBackpropOfPath,
                           std::tie(ct_out, lower, path, ct_initial, ct_path), threads,
                           degree, prepend);
@@ -159,14 +148,10 @@ std::string SigStreamBackprop(const Array& ct_out, const Array& initial, const A
     const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, prepend, false);
     const TensorAlgebra& algebra = plan.algebra();
     Reader reader("sig_stream_backprop", 2, ct_path);
-    const int64_t g_skip = ScalarTerm(Reader::Last(ct_out), algebra.length());
-    if (g_skip < 0) reader.Complain("stream_derivs has no signature's length");
-    const int64_t scalar = ScalarTerm(Reader::Last(ct_initial), algebra.length());
-    if (scalar < 0) reader.Complain("d_initial has no signature's length");
-    const int64_t skip = ScalarTermOfLower<T>(Reader::Last(initial), algebra);
-    if (skip < 0) reader.Complain("initial has no signature's length");
-    const int64_t row_skip = ScalarTermOfLower<T>(Reader::Last(stream), algebra);
-    if (row_skip < 0) reader.Complain("stream has no signature's length");
+    const int64_t g_skip = reader.ScalarTerm("stream_derivs", ct_out, algebra);
+    const int64_t scalar = reader.ScalarTerm("d_initial", ct_initial, algebra);
+    const int64_t skip = reader.ScalarTermOfLower("initial", initial, algebra);
+    const int64_t row_skip = reader.ScalarTermOfLower("stream", stream, algebra);
     if (points < 1) reader.Complain("path has no points");
     reader.Expect("stream_derivs", ct_out, 1, points - 1);
     reader.Expect("stream", stream, 1, points - 1);
@@ -188,10 +173,7 @@ std::string SigStreamBackprop(const Array& ct_out, const Array& initial, const A
                     &job.stream.stride, &job.ct_initial.stride, &job.ct_path.stride});
     if (degree == 0) {
       Fill(batch, job.ct_path, points * dimension, T(0));
-      if (job.scalar_term) {
-        job.ct_initial.data -= 1;
-        Fill(batch, job.ct_initial, 1, T(0));
-      }
+      FillScalarTerm(job, job.ct_initial, 1, T(0));
       return "";
     }
     RunStream(job, &StreamSweep<T>::Adjoint, 1, threads);
@@ -207,8 +189,8 @@ std::string SigStreamHvp(const Array& ct_out, const Array& initial, const Array&
   if (!Addressable(dimension, degree))
     return "sig_stream_hvp: cannot address such a signature";
   if (IsHalf(ct_path)) {
-    const Array lower = LowerOfHalf(initial, dimension, degree);
-    const Array t_lower = LowerOfHalf(t_initial, dimension, degree);
+    const Array lower = LowerOf(initial, dimension, degree);
+    const Array t_lower = LowerOf(t_initial, dimension, degree);
     return InFloats<2, 2>(
         SigStreamHvp, std::tie(ct_out, lower, path, t_lower, t_path, ct_initial, ct_path),
         threads, degree, prepend);
@@ -218,12 +200,9 @@ std::string SigStreamHvp(const Array& ct_out, const Array& initial, const Array&
     const JoinPlan<T>& plan = PlanFor<T>(dimension, degree, prepend, false);
     const TensorAlgebra& algebra = plan.algebra();
     Reader reader("sig_stream_hvp", 2, ct_path);
-    const int64_t g_skip = ScalarTerm(Reader::Last(ct_out), algebra.length());
-    if (g_skip < 0) reader.Complain("stream_derivs has no signature's length");
-    const int64_t skip = ScalarTermOfLower<T>(Reader::Last(initial), algebra);
-    if (skip < 0) reader.Complain("initial has no signature's length");
-    const int64_t t_skip = ScalarTermOfLower<T>(Reader::Last(t_initial), algebra);
-    if (t_skip < 0) reader.Complain("t_initial has no signature's length");
+    const int64_t g_skip = reader.ScalarTerm("stream_derivs", ct_out, algebra);
+    const int64_t skip = reader.ScalarTermOfLower("initial", initial, algebra);
+    const int64_t t_skip = reader.ScalarTermOfLower("t_initial", t_initial, algebra);
     if (points < 1) reader.Complain("path has no points");
     reader.Expect("stream_derivs", ct_out, 1, points - 1);
     reader.Expect("t_path", t_path, 0, dimension);

@@ -32,10 +32,7 @@ Array Read(const Described& from) {
   const auto& [address, dtype, shape, stride] = from;
   Array array;
   array.data = reinterpret_cast<void*>(address);
-  if (dtype == "float16") array.dtype = Dtype::kFloat16;
-  if (dtype == "bfloat16") array.dtype = Dtype::kBFloat16;
-  if (dtype == "float32") array.dtype = Dtype::kFloat32;
-  if (dtype == "float64") array.dtype = Dtype::kFloat64;
+  array.dtype = DtypeNamed(dtype);
   if (shape.size() > static_cast<size_t>(Dims::kMaxRank) || shape.size() != stride.size())
     throw nb::value_error("jax_siglib: too many dimensions");
   for (size_t i = 0; i < shape.size(); ++i) {

@@ -19,10 +19,10 @@ class CombineOperands : public Operands {
 
   // A signature, whole, or (`lower`) perhaps without its top level and scalar term.
   void Sig(const char* name, const Array& array, bool lower, Pointer& pointer) {
-    Read(name, array, 1, pointer, Skip(name, array, lower));
+    Read(name, array, 1, pointer, Skip(name, array, algebra_, lower));
   }
   void Result(const char* name, const Array& array, bool lower, Pointer& pointer) {
-    const int64_t skip = Skip(name, array, lower);
+    const int64_t skip = Skip(name, array, algebra_, lower);
     job.scalar_term = skip == 1;
     job.top_level = Reader::Last(array) >= algebra_.length();
     Write(name, array, 1, pointer, skip);
@@ -106,14 +106,6 @@ class CombineOperands : public Operands {
     void* const workspace =
         launch.global_bytes() > 0 ? executor.Allocate(launch.global_bytes()) : nullptr;
     executor.Run(kernel, dtype_, job, launch, workspace);
-  }
-
-  int64_t Skip(const char* name, const Array& array, bool lower) {
-    const int64_t last = Reader::Last(array);
-    const int64_t skip =
-        lower ? ScalarTermOfLower<>(last, algebra_) : ScalarTerm(last, algebra_.length());
-    if (skip < 0) reader().Complain(std::string(name) + " has no signature's length");
-    return skip < 0 ? 0 : skip;
   }
 
   TensorAlgebra algebra_;

@@ -55,10 +55,10 @@ class JoinOperands : public Operands {
 
   // A signature, whole, or (`lower`) perhaps without its top level and scalar term.
   void Sig(const char* name, const Array& array, bool lower, Pointer& pointer) {
-    Read(name, array, 1, pointer, Skip(name, array, lower));
+    Read(name, array, 1, pointer, Skip(name, array, algebra_, lower));
   }
   void Result(const char* name, const Array& array, bool lower) {
-    const int64_t skip = Skip(name, array, lower);
+    const int64_t skip = Skip(name, array, algebra_, lower);
     job.scalar_term = skip == 1;
     job.top_level = Reader::Last(array) >= algebra_.length();
     Write(name, array, 1, job.out, skip);
@@ -85,14 +85,6 @@ class JoinOperands : public Operands {
   JoinJob job;
 
  private:
-  int64_t Skip(const char* name, const Array& array, bool lower) {
-    const int64_t last = Reader::Last(array);
-    const int64_t skip =
-        lower ? ScalarTermOfLower<>(last, algebra_) : ScalarTerm(last, algebra_.length());
-    if (skip < 0) reader().Complain(std::string(name) + " has no signature's length");
-    return skip < 0 ? 0 : skip;
-  }
-
   TensorAlgebra algebra_;
 };
 

@@ -13,9 +13,6 @@
 namespace jax_siglib {
 namespace cuda {
 
-inline int64_t EntryBytes(Dtype dtype) {
-  return dtype == Dtype::kFloat64 ? 8 : dtype == Dtype::kFloat32 ? 4 : 2;
-}
 // Of what is computed with.
 inline int64_t ComputedBytes(Dtype dtype) { return dtype == Dtype::kFloat64 ? 8 : 4; }
 
@@ -68,6 +65,15 @@ class Operands {
         entry.pointer->stride[i] = entry.operand.stride[i];
     }
     return "";
+  }
+
+ protected:
+  // Entries in front of level 1 in an array of signatures; `lower`: it may be the residual.
+  int64_t Skip(const char* name, const Array& array, const TensorAlgebra& algebra,
+               bool lower) {
+    const int64_t scalar = lower ? reader_.ScalarTermOfLower(name, array, algebra)
+                                 : reader_.ScalarTerm(name, array, algebra);
+    return std::max<int64_t>(scalar, 0);
   }
 
  private:

@@ -34,10 +34,10 @@ class PathOperands : public Operands {
   }
   // A signature, whole, or (`lower`) perhaps without its top level and scalar term.
   void Sig(const char* name, const Array& array, bool lower, Pointer& pointer) {
-    Read(name, array, 1, pointer, Skip(name, array, lower));
+    Read(name, array, 1, pointer, Skip(name, array, algebra_, lower));
   }
   void Result(const char* name, const Array& array) {
-    const int64_t skip = Skip(name, array, false);
+    const int64_t skip = Skip(name, array, algebra_, false);
     job.scalar_term = skip == 1;
     Write(name, array, 1, job.out, skip);
   }
@@ -100,22 +100,11 @@ class PathOperands : public Operands {
     reader().Expect(name, array, 0, algebra_.dimension());
     reader().Expect(name, array, 1, points_);
   }
-  int64_t Skip(const char* name, const Array& array, bool lower) {
-    const int64_t last = Reader::Last(array);
-    const int64_t skip =
-        lower ? ScalarTermOfLower<>(last, algebra_) : ScalarTerm(last, algebra_.length());
-    if (skip < 0) reader().Complain(std::string(name) + " has no signature's length");
-    return skip < 0 ? 0 : skip;
-  }
 
   TensorAlgebra algebra_;
   int64_t points_;
   Dtype dtype_;
 };
-
-bool IsHalf(const Array& array) {
-  return array.dtype == Dtype::kFloat16 || array.dtype == Dtype::kBFloat16;
-}
 
 }  // namespace
 

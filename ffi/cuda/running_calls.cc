@@ -54,27 +54,6 @@ class StepExecutor final : public Executor {
   size_t used_ = 0;
 };
 
-bool IsHalf(const Array& array) {
-  return array.dtype == Dtype::kFloat16 || array.dtype == Dtype::kBFloat16;
-}
-
-// Entries between the rows of the last two dimensions.
-int64_t BetweenRows(const Array& array) {
-  const int rank = array.stride.rank();
-  return rank < 2 ? 0 : array.stride[rank - 2];
-}
-
-// What a signature given to a derivative holds below its top level, if it is a signature.
-Array LowerOf(const Array& sig, int64_t dimension, int64_t degree) {
-  const TensorAlgebra algebra(dimension, degree);
-  const int64_t skip = ScalarTermOfLower<>(Reader::Last(sig), algebra);
-  if (skip < 0 || degree == 0) return sig;
-  Array lower = sig;
-  lower.data = static_cast<char*>(sig.data) + skip * EntryBytes(sig.dtype);
-  lower.shape[lower.shape.rank() - 1] = algebra.offset(degree);
-  return lower;
-}
-
 // Calls of half types, done in float: operands are widened first, results rounded last.
 class InFloats {
  public:
@@ -201,10 +180,10 @@ class Stream : public Operands {
   }
   // A signature, whole, or (`lower`) perhaps without its top level and scalar term.
   void Sig(const char* name, const Array& array, bool lower, Pointer& pointer) {
-    Read(name, array, 1, pointer, Skip(name, array, lower));
+    Read(name, array, 1, pointer, Skip(name, array, algebra_, lower));
   }
   void SigResult(const char* name, const Array& array, Pointer& pointer) {
-    const int64_t skip = Skip(name, array, false);
+    const int64_t skip = Skip(name, array, algebra_, false);
     scalar_term_ = skip == 1;
     Write(name, array, 1, pointer, skip);
   }
@@ -215,12 +194,12 @@ class Stream : public Operands {
   void Rows(const char* name, const Array& array, bool lower, Pointer& pointer,
             int64_t& stride) {
     reader().Expect(name, array, 1, steps_);
-    Read(name, array, 2, pointer, Skip(name, array, lower));
+    Read(name, array, 2, pointer, Skip(name, array, algebra_, lower));
     stride = BetweenRows(array);
   }
   void RowsResult(const char* name, const Array& array) {
     reader().Expect(name, array, 1, steps_);
-    const int64_t skip = Skip(name, array, false);
+    const int64_t skip = Skip(name, array, algebra_, false);
     scalar_term_ = skip == 1;
     Write(name, array, 2, out, skip);
     out_stride = Reader::Last(array);
@@ -419,14 +398,6 @@ class Stream : public Operands {
   std::string SetScalars(double constant) {
     if (scalar_term_) Fill(At(out, -1), steps_, constant);
     return "";
-  }
-
-  int64_t Skip(const char* name, const Array& array, bool lower) {
-    const int64_t last = Reader::Last(array);
-    const int64_t skip =
-        lower ? ScalarTermOfLower<>(last, algebra_) : ScalarTerm(last, algebra_.length());
-    if (skip < 0) reader().Complain(std::string(name) + " has no signature's length");
-    return skip < 0 ? 0 : skip;
   }
 
   TensorAlgebra algebra_;
