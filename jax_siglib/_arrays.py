@@ -155,6 +155,11 @@ def memory(array: Any) -> np.ndarray:
     """The numbers of a numpy array or torch tensor where they lie, as a numpy array."""
     if isinstance(array, np.ndarray):
         return array
+    if not array.is_cpu:
+        raise TypeError(
+            "path transforms, windows and what continues a signature take torch tensors on the CPU"
+            f" alone; got one on device {array.device}. Move it with .cpu()"
+        )
     if array.dtype is sys.modules["torch"].bfloat16:
         return _memory_of_bfloat16_tensor(array).view(_BFLOAT16)
     return array.numpy()  # type: ignore[no-any-return]

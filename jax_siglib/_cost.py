@@ -132,7 +132,7 @@ def sig_cost(
     how, _ = pt.read(time_aug, lead_lag, 1.0, _checks.flag("basepoint", basepoint))
     scalar_term = _checks.flag("scalar_term", scalar_term)
     n_jobs = _checks.jobs(n_jobs)
-    pt.check_path(path, None, name="path_shape")
+    pt.check_path(path, name="path_shape")
     moved = how.shape(path)
     *batch, points, d = moved
     sig: Shape = (*batch, ta.layout_lengths(d, degree)[scalar_term])

@@ -20,7 +20,7 @@ import numpy as np
 
 from jax_siglib import _arrays, _checks
 from jax_siglib import _tensor_algebra as ta
-from jax_siglib._primitive import INLINE
+from jax_siglib._primitive import INLINE, vary
 
 __all__ = [
     "NONE",
@@ -122,18 +122,20 @@ class Transform(NamedTuple):
 
     def apply_jax(self, path: Any, basepoint: Any) -> Any:
         """The transformed path; see ``apply``."""
-        front = jnp.zeros_like(path[..., :1, :])
-        if basepoint is not None:
-            front += _with_rank(basepoint[..., None, :], path.ndim)
-        return self._moved_jax(path, front, self._times(path))
+        return self._moved_jax(path, basepoint, self._times(path))
 
     def apply_jax_to_tangent(self, t_path: Any) -> Any:
         """See ``apply_to_tangent``."""
-        return self._moved_jax(t_path, jnp.zeros_like(t_path[..., :1, :]), 0)
+        return self._moved_jax(t_path, None, 0)
 
-    def _moved_jax(self, path: Any, front: Any, times: Any) -> Any:
+    def _moved_jax(self, path: Any, basepoint: Any, times: Any) -> Any:
+        # Sharded points cannot be shifted against each other, so they are brought together first.
         # Constants come out of the path, to lie and to vary over the mesh as it does.
+        (path,) = vary(path, ranks=(2,))
         if self.basepoint:
+            front = jnp.zeros_like(path[..., :1, :])
+            if basepoint is not None:
+                front += _with_rank(basepoint[..., None, :], path.ndim)
             path = jnp.concatenate([front, path], -2)
         dtype, path = path.dtype, self.widened(path)
         if self.lead_lag:
@@ -189,7 +191,7 @@ def read(time_aug: Any, lead_lag: Any, end_time: Any, basepoint: Any) -> tuple[T
     return Transform(time_aug, lead_lag, end_time if time_aug else 1.0, bool(basepoint)), array
 
 
-def check_path(path: Shape, basepoint: Shape | None, name: str = "path") -> None:
+def check_path(path: Shape, basepoint: Shape | None = None, name: str = "path") -> None:
     """Refuse what is not a path, or a point that is not one for its front."""
     _checks.rank(name, path, ["T", "d"])
     if path[-2] == 0 or path[-1] == 0:

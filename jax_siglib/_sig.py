@@ -13,7 +13,7 @@ from jax_siglib._derivatives import operation
 from jax_siglib._native import ext
 from jax_siglib._primitive import INLINE, Kernel, vary
 
-__all__ = ["sig", "sig_backprop", "sig_hvp", "sig_in_both_modes", "sig_jvp", "sig_of_path"]
+__all__ = ["sig", "sig_backprop", "sig_hvp", "sig_in_modes", "sig_jvp", "sig_of_path"]
 
 Array = TypeVar("Array", bound=Any)
 Shape = tuple[int, ...]
@@ -123,64 +123,47 @@ def sig(
         array([1., 1., 2.])
     """
     transform = time_aug, lead_lag, end_time, basepoint
-    if initial is not None or stream is not False:
-        return _running(path, degree, transform, horner, scalar_term, initial, stream, n_jobs)
-    return _call(path, degree, pt.read(*transform), horner, scalar_term, n_jobs, both_modes=False)
+    forms = initial, stream
+    return sig_in_modes(path, degree, transform, horner, scalar_term, forms, n_jobs, both=False)
 
 
-def sig_in_both_modes(
+def sig_in_modes(
     path: Any,
     degree: Any,
-    transform: Any,
+    transform: tuple[Any, ...],
     horner: Any,
     scalar_term: Any,
-    initial: Any,
-    stream: Any,
+    forms: tuple[Any, Any],
     n_jobs: Any,
+    both: bool,
 ) -> Any:
-    """``sig`` for ``jax_siglib.forward_mode``; ``transform``: the four arguments of one."""
-    if initial is not None or stream is not False:
-        return _running(
-            path, degree, transform, horner, scalar_term, initial, stream, n_jobs, both_modes=True
-        )
-    return _call(path, degree, pt.read(*transform), horner, scalar_term, n_jobs, both_modes=True)
+    """``sig`` here and, in both modes, in ``jax_siglib.forward_mode``.
 
-
-def _running(
-    path: Any,
-    degree: Any,
-    transform: Any,
-    horner: Any,
-    scalar_term: Any,
-    initial: Any,
-    stream: Any,
-    n_jobs: Any,
-    both_modes: bool = False,
-) -> Any:
+    ``transform`` are the four arguments of one, ``forms`` are ``initial`` and ``stream``.
+    """
+    initial, stream = forms
+    _checks.flag("horner", horner)
+    if not _checks.flag("stream", stream) and initial is None:
+        return _call(path, degree, pt.read(*transform), scalar_term, n_jobs, both)
     from jax_siglib._sig_continued import sig_running  # which is made of what is here
 
-    _checks.flag("horner", horner)
-    return sig_running(
-        path, degree, transform, scalar_term, initial, stream, n_jobs, both_modes=both_modes
-    )
+    return sig_running(path, degree, transform, scalar_term, initial, bool(stream), n_jobs, both)
 
 
 def sig_of_path(path: Any, degree: int, scalar_term: bool, n_jobs: int, both_modes: bool) -> Any:
     """``sig`` of a path as it is, for modules that build on it."""
-    return _call(path, degree, (pt.NONE, None), True, scalar_term, n_jobs, both_modes)
+    return _call(path, degree, (pt.NONE, None), scalar_term, n_jobs, both_modes)
 
 
 def _call(
     path: Any,
     degree: Any,
     transform: tuple[pt.Transform, Any],
-    horner: Any,
     scalar_term: Any,
     n_jobs: Any,
     both_modes: bool,
 ) -> Any:
     degree = _checks.integer("degree", degree, at_least=0)
-    _checks.flag("horner", horner)
     scalar_term = _checks.flag("scalar_term", scalar_term)
     n_jobs = _checks.jobs(n_jobs)
     how, front = transform
@@ -488,8 +471,7 @@ def _jax_sig(
 ) -> Any:
     _arrays.check_dtypes(**pt.given(path=path, basepoint=front))
     _check_path(pt.shapes(path, front), degree, how)
-    (path,) = vary(path, ranks=(2,))  # first: a slice of sharded points is an error of JAX's
-    (moved,) = vary(how.apply_jax(path, front), ranks=(2,))
+    moved = how.apply_jax(path, front)
     if both_modes:
         out = OPERATION.forward.bind(moved, **_params_of(degree, scalar_term, n_jobs))[0]
     else:
@@ -509,7 +491,6 @@ def _jax_sig_backprop(
 ) -> Any:
     _arrays.check_dtypes(**pt.given(path=path, basepoint=front, sig=sig, sig_derivs=sig_derivs))
     _check_backprop_shapes(pt.shapes(path, front, sig, sig_derivs), degree, how)
-    (path,) = vary(path, ranks=(2,))
     moved = how.apply_jax(path, front)
     params = _params_of(degree, ta.has_scalar_term(sig.shape[-1], moved.shape[-1], degree), n_jobs)
     if how.sums(path.dtype):  # in float32, of which sig is not the signature
@@ -533,7 +514,6 @@ def _jax_sig_jvp(
     _arrays.check_dtypes(**pt.given(path=path, basepoint=front, t_path=t_path))
     _check_path(pt.shapes(path, front), degree, how)
     _checks.same_shape("t_path", t_path.shape, path.shape, "path")
-    path, t_path = vary(path, t_path, ranks=(2, 2))
     operands = vary(how.apply_jax(path, front), how.apply_jax_to_tangent(t_path), ranks=(2, 2))
     params = _params_of(degree, scalar_term, n_jobs)
     return OPERATION.tangent.bind(*operands, **params)[0].astype(path.dtype)
@@ -552,7 +532,6 @@ def _jax_sig_hvp(
     arrays = pt.given(path=path, basepoint=front, t_path=t_path, sig_derivs=sig_derivs)
     _arrays.check_dtypes(**arrays)
     _check_hvp_shapes(pt.shapes(path, front, t_path, sig_derivs), degree, how)
-    path, t_path = vary(path, t_path, ranks=(2, 2))
     moved, t_moved = how.apply_jax(path, front), how.apply_jax_to_tangent(t_path)
     scalar_term = ta.has_scalar_term(sig_derivs.shape[-1], moved.shape[-1], degree)
     params = _params_of(degree, scalar_term, n_jobs)

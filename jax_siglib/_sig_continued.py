@@ -4,16 +4,15 @@ import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jax_siglib import _arrays, _checks
 from jax_siglib import _path_transforms as pt
 from jax_siglib import _tensor_algebra as ta
 from jax_siglib._primitive import INLINE
-from jax_siglib._sig import _check_path, sig, sig_of_path
+from jax_siglib._sig import sig_of_path
 from jax_siglib._sig_combine import sig_combine
-from jax_siglib._sig_stream import sig_stream, sig_stream_in_both_modes
+from jax_siglib._sig_stream import check_initial, sig_stream, sig_stream_in_both_modes
 
 __all__ = ["sig_continued", "sig_running"]
 
@@ -43,8 +42,10 @@ def sig_continued(
     if framework == "jax":
         return _jax_sig_continued(*arrays, static, both_modes)
     path_shape, initial_shape = _arrays.shapes_of(arrays)
-    length = _check_shapes(path_shape, initial_shape, degree)[scalar_term]
-    return _arrays.call(_into, arrays, static, [(*path_shape[:-2], length)])[0]
+    _check_shapes(path_shape, initial_shape, degree)
+    path, initial = arrays
+    out = _product(_arrays.memory(path), _arrays.memory(initial), static, both_modes)
+    return _arrays.in_kind_of(path, out)
 
 
 def sig_running(
@@ -53,7 +54,7 @@ def sig_running(
     transform: tuple[Any, ...],
     scalar_term: Any,
     initial: Any,
-    stream: Any,
+    stream: bool,
     n_jobs: Any,
     both_modes: bool,
 ) -> Any:
@@ -63,7 +64,7 @@ def sig_running(
         path = pt.transform_path(
             path, time_aug=time_aug, lead_lag=lead_lag, end_time=end_time, basepoint=basepoint
         )
-    if not _checks.flag("stream", stream):
+    if not stream:
         return sig_continued(
             path,
             initial,
@@ -77,40 +78,26 @@ def sig_running(
     return sig_stream(path, degree, initial=initial, scalar_term=scalar_term, n_jobs=n_jobs)
 
 
-def _check_shapes(path: tuple[int, ...], initial: tuple[int, ...], degree: int) -> tuple[int, int]:
-    lengths = _check_path((path, None), degree, pt.NONE)
-    _checks.rank("initial", initial, ["L"])
-    ta.check_length("initial", initial[-1], path[-1], degree)
-    _checks.batch_shape("initial", initial[:-1], path[:-2], "path")
-    return lengths
+def _check_shapes(path: tuple[int, ...], initial: tuple[int, ...], degree: int) -> None:
+    pt.check_path(path)
+    check_initial(initial, path, degree)
 
 
-def _into(
-    path: Any, initial: Any, degree: int, prepend: bool, scalar_term: bool, n_jobs: int, out: Any
-) -> None:
-    """On numpy's memory, as ``_arrays.call`` wants kernels: bfloat16 comes as its bits."""
-    if path.dtype == np.uint16:
-        path, initial, out = (x.view(jnp.bfloat16) for x in (path, initial, out))
-    if path.dtype.itemsize == 2:
+def _product(path: Any, initial: Any, static: Static, both_modes: bool) -> Any:
+    """Of arrays of numpy or of JAX."""
+    degree, prepend, scalar_term, n_jobs = static
+    dtype, dimension = path.dtype, path.shape[-1]
+    if dtype.itemsize == 2:  # rounded once
         path, initial = path.astype(np.float32), initial.astype(np.float32)
-    dimension = path.shape[-1]
-    start = ta.layout_lengths(dimension, degree)[0]
-    pair = initial[..., initial.shape[-1] - start :], sig(path, degree, n_jobs=n_jobs)
-    pair = pair[::-1] if prepend else pair
-    out[..., out.shape[-1] - start :] = sig_combine(*pair, dimension, degree, n_jobs=n_jobs)
-    if scalar_term:
-        out[..., 0] = 1
+    start = ta.in_layout(initial, scalar_term, dimension, degree)
+    own = sig_of_path(path, degree, scalar_term, n_jobs, both_modes)
+    pair = (own, start) if prepend else (start, own)
+    found = sig_combine(*pair, dimension, degree, n_jobs=n_jobs)
+    return found if found.dtype == dtype else found.astype(dtype)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3), inline=INLINE)
 def _jax_sig_continued(path: Any, initial: Any, static: Static, both_modes: bool) -> Any:
-    degree, prepend, scalar_term, n_jobs = static
     _arrays.check_dtypes(path=path, initial=initial)
-    _check_shapes(path.shape, initial.shape, degree)
-    dtype, dimension = path.dtype, path.shape[-1]
-    if dtype.itemsize == 2:  # rounded once
-        path, initial = path.astype(jnp.float32), initial.astype(jnp.float32)
-    start = ta.in_layout(initial, scalar_term, dimension, degree)
-    own = sig_of_path(path, degree, scalar_term, n_jobs, both_modes)
-    pair = (own, start) if prepend else (start, own)
-    return sig_combine(*pair, dimension, degree, n_jobs=n_jobs).astype(dtype)
+    _check_shapes(path.shape, initial.shape, degree=static[0])
+    return _product(path, initial, static, both_modes)

@@ -12,9 +12,8 @@ from jax_siglib import _tensor_algebra as ta
 from jax_siglib._derivatives import operation
 from jax_siglib._native import ext
 from jax_siglib._primitive import INLINE, Kernel, sum_to, vary
-from jax_siglib._sig import _check_path
 
-__all__ = ["sig_stream", "sig_stream_backprop", "sig_stream_in_both_modes"]
+__all__ = ["check_initial", "sig_stream", "sig_stream_backprop", "sig_stream_in_both_modes"]
 
 Array = TypeVar("Array", bound=Any)
 Shape = tuple[int, ...]
@@ -240,6 +239,13 @@ def _shapes(arrays: dict[str, Any]) -> dict[str, Shape]:
     return dict(zip(arrays, _arrays.shapes_of(list(arrays.values())), strict=True))
 
 
+def check_initial(initial: Shape, path: Shape, degree: int) -> None:
+    """Refuse what is no signature for a path of this shape to continue."""
+    _checks.rank("initial", initial, ["L"])
+    ta.check_length("initial", initial[-1], path[-1], degree)
+    _checks.batch_shape("initial", initial[:-1], path[:-2], "path")
+
+
 def _check_shapes(
     path: Shape,
     *,
@@ -248,11 +254,9 @@ def _check_shapes(
     stream: Shape | None = None,
     stream_derivs: Shape | None = None,
 ) -> None:
-    _check_path((path, None), degree, pt.NONE)
+    pt.check_path(path)
     if initial is not None:
-        _checks.rank("initial", initial, ["L"])
-        ta.check_length("initial", initial[-1], path[-1], degree)
-        _checks.batch_shape("initial", initial[:-1], path[:-2], "path")
+        check_initial(initial, path, degree)
     if stream is not None and stream_derivs is not None:
         _checks.rank("stream", stream, ["T - 1", "L"])
         ta.check_length("stream", stream[-1], path[-1], degree)

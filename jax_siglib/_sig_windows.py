@@ -13,7 +13,7 @@ from jax_siglib import _arrays, _checks
 from jax_siglib import _path_transforms as pt
 from jax_siglib import _tensor_algebra as ta
 from jax_siglib._primitive import INLINE
-from jax_siglib._sig import _check_path, sig, sig_of_path
+from jax_siglib._sig import sig, sig_of_path
 from jax_siglib._sig_combine import sig_combine
 from jax_siglib._sig_stream import sig_stream, sig_stream_in_both_modes
 from jax_siglib._windows_plan import Plan, plan
@@ -28,8 +28,6 @@ __all__ = [
 
 Array = TypeVar("Array", bound=Any)
 Ints = np.ndarray
-
-_BFLOAT16 = jnp.bfloat16
 
 
 def sig_windows(
@@ -183,12 +181,12 @@ def _call(
     n_jobs = _checks.jobs(n_jobs)
     framework, (path,) = _arrays.take(path=path)
     (shape,) = _arrays.shapes_of([path])
-    length = _check_path((shape, None), degree, pt.NONE)[scalar_term]
+    pt.check_path(shape)
     pairs = _check_windows(windows, shape[-2])
     static = pairs.tobytes(), degree, scalar_term, n_jobs
     if framework == "jax":
         return _jax_sig_windows(path, *static, both_modes)
-    return _arrays.call(_into, [path], static, [(*shape[:-2], len(pairs), length)])[0]
+    return _arrays.in_kind_of(path, _in_numpy(_arrays.memory(path), *static))
 
 
 def _check_windows(windows: Any, points: int) -> Ints:
@@ -268,17 +266,15 @@ def _running_products(pieces: Any, product: Callable[..., Any], leftwards: bool)
     return out
 
 
-def _into(
-    path: Ints, windows: bytes, degree: int, scalar_term: bool, n_jobs: int, out: Ints
-) -> None:
-    """On numpy's memory, as ``_arrays.call`` wants kernels: bfloat16 comes as its bits."""
-    if path.dtype == np.uint16:
-        path, out = path.view(_BFLOAT16), out.view(_BFLOAT16)
+def _in_numpy(
+    path: np.ndarray, windows: bytes, degree: int, scalar_term: bool, n_jobs: int
+) -> np.ndarray:
     wide = path.astype(np.float32) if path.dtype.itemsize == 2 else path
     functions = _Functions(
         sig, sig_stream, sig_combine, lambda x, rows: x[..., rows, :], _running_products, np
     )
-    out[...] = _carry_out(plan(windows), wide, degree, scalar_term, n_jobs, functions)
+    out = _carry_out(plan(windows), wide, degree, scalar_term, n_jobs, functions)
+    return out.astype(path.dtype, copy=False)
 
 
 # From here on JAX arrays; see _sig_join.py, whose pattern this is.

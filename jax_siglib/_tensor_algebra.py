@@ -8,6 +8,7 @@ import functools
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from jax_siglib import _checks
 
@@ -130,7 +131,8 @@ def in_layout(sig: Any, scalar_term: bool, dimension: int, degree: int) -> Any:
     """A signature in one of the layouts, from either; a scalar term that it lacks becomes 0."""
     if has_scalar_term(sig.shape[-1], dimension, degree) == scalar_term:
         return sig
-    return jnp.pad(sig, [(0, 0)] * (sig.ndim - 1) + [(1, 0)]) if scalar_term else sig[..., 1:]
+    pad = np.pad if isinstance(sig, np.ndarray) else jnp.pad
+    return pad(sig, [(0, 0)] * (sig.ndim - 1) + [(1, 0)]) if scalar_term else sig[..., 1:]
 
 
 def lower(sig: Any, dimension: int, degree: int) -> Any:

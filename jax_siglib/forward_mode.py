@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 from jax_siglib._linear_sig import linear_sig_in_both_modes
 from jax_siglib._path_transforms import transform_path, transform_path_backprop
-from jax_siglib._sig import sig_backprop, sig_hvp, sig_in_both_modes, sig_jvp
+from jax_siglib._sig import sig_backprop, sig_hvp, sig_in_modes, sig_jvp
 from jax_siglib._sig_combine import sig_combine, sig_combine_backprop, sig_combine_jvp
 from jax_siglib._sig_inverse import sig_inverse
 from jax_siglib._sig_join import join_in_both_modes, sig_join_backprop, sig_join_hvp, sig_join_jvp
@@ -90,7 +90,8 @@ def sig(
 ) -> Array:
     """``jax_siglib.sig``, to be differentiated in forward and in reverse mode."""
     transform = time_aug, lead_lag, end_time, basepoint
-    return sig_in_both_modes(path, degree, transform, horner, scalar_term, initial, stream, n_jobs)
+    forms = initial, stream
+    return sig_in_modes(path, degree, transform, horner, scalar_term, forms, n_jobs, both=True)
 
 
 def sig_stream(

@@ -10,6 +10,7 @@ import jax
 import pytest
 from helpers import Case, by_op, run_python
 
+import jax_siglib
 from jax_siglib import _arrays, _native, _primitive
 
 CASE = Case(3, 3)
@@ -87,6 +88,21 @@ def on_gpu(torch, tensor):
         device = torch.device("cuda:0")
 
     return tensor.as_subclass(Fake)
+
+
+def test_what_numpy_does_is_refused(torch, monkeypatch):
+    """Calls that are made on the memory of a tensor, which no CPU can read on a GPU."""
+    monkeypatch.setattr(_arrays, "ext_cuda", object())
+    path, initial = torch.zeros(4, 2), torch.zeros(14)
+    on_device = on_gpu(torch, path)
+    for call in (
+        lambda: jax_siglib.transform_path(on_device, time_aug=True),
+        lambda: jax_siglib.sig(on_device, 3, lead_lag=True),
+        lambda: jax_siglib.sig(on_device, 3, initial=on_gpu(torch, initial)),
+        lambda: jax_siglib.sig_windows(on_device, [(0, 2)], 3),
+    ):
+        with pytest.raises(TypeError, match=r"on the CPU alone; got one on device cuda:0"):
+            call()
 
 
 @by_op

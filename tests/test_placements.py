@@ -265,6 +265,10 @@ def test_explicit_sharding_of_points():
     ((spec, found),) = explicitly(arrays, specs, gradient(op.bind(case)))
     assert spec == P("a", "b", None)
     close(found, gradient(op.bind_reference(case))(*arrays), TOLERANCE)
+    moved = op.bind(case._replace(lead_lag=True, basepoint=True))
+    ((spec, found),) = explicitly(arrays, specs, gradient(moved))
+    assert spec == P("a", "b", None)
+    close(found, gradient(moved)(*arrays), TOLERANCE)
 
 
 @pytest.mark.parametrize("name", ["sig_join", "sig"])

@@ -212,6 +212,8 @@ def test_keywords_of_sig(module):
         (module.sig(path, 3, stream=True, initial=initial, **how), rows),
         (module.sig(path, 3, initial=initial, **how), rows[:, -1]),
         (module.sig(moved, 3, initial=initial), rows[:, -1]),
+        (module.sig(moved, 3, stream=np.False_), sig(moved, 3)),
+        (module.sig(moved, 3, stream=np.True_), sig_stream(moved, 3)),
     ):
         close(found, exact, TOLERANCE)
 
