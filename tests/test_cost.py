@@ -228,7 +228,7 @@ print((peak_kib() - before) * 1024)
 
 @pytest.mark.parametrize(
     "size",
-    [(8, 20, 8, 6, 1, "float32"), (1, 4, 9, 7, 1, "float64"), (1, 4, 10, 6, 1, "float16")],
+    [(16, 20, 8, 6, 1, "float32"), (1, 4, 9, 7, 1, "float64"), (1, 4, 10, 6, 1, "float16")],
 )
 def test_scratch_is_what_the_kernel_takes(size, tmp_path):
     """Pages touched during a call: what was told, within a tenth and one MB, or half of it.

@@ -27,6 +27,7 @@ class AppendSteps {
   static constexpr int W = Simd::kLanes;
   // The two topmost levels are done together: B_{N-1} stays in registers.
   static constexpr bool kFusesTopTwo = true;
+  static constexpr bool kCalled = D > 5;  // walk_steps.h
 
   AppendSteps(const T* v, int64_t, T*) {
     for (int j = 0; j < D; ++j) v_[j] = v[j];
@@ -44,8 +45,21 @@ class AppendSteps {
     }
   }
 
+  // Entry by entry, so that those of the copy can be registers.
+  JAX_SIGLIB_INLINE AppendSteps(const AppendSteps& other) {
+    Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA {
+      pattern_[m.value] = other.pattern_[m.value];
+      v_[m.value] = other.v_[m.value];
+    });
+    TakeSum(other);
+  }
+  AppendSteps& operator=(const AppendSteps&) = delete;
+
   JAX_SIGLIB_INLINE void ClearSum() {
     Unroll<0, D>([&](auto j) JAX_SIGLIB_LAMBDA { sum_[j.value] = Simd::Zero(); });
+  }
+  JAX_SIGLIB_INLINE void TakeSum(const AppendSteps& other) {
+    Unroll<0, D>([&](auto j) JAX_SIGLIB_LAMBDA { sum_[j.value] = other.sum_[j.value]; });
   }
 
   // dst = s + factor * b (x) v. dst is a level of the caller's (no padding) unless

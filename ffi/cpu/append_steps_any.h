@@ -19,6 +19,7 @@ class AppendStepsAny {
   using V = typename Simd::V;
   static constexpr int W = Simd::kLanes;
   static constexpr bool kFusesTopTwo = false;
+  static constexpr bool kCalled = false;  // of themselves they are
 
   // sum: d vectors of scratch. The displacement's cotangent is collected in the first d
   // entries; behind them v is repeated, for vectors that reach from one row into the next.

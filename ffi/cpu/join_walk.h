@@ -1,6 +1,6 @@
 // The levels of a range of words, walked up (Horner) and down (its adjoint). What one
 // step does is the business of Steps (append_steps.h, append_steps_any.h,
-// prepend_steps.h); which pointers it gets is decided here.
+// prepend_steps.h), called through walk_steps.h; which pointers it gets is decided here.
 #ifndef JAX_SIGLIB_CPU_JOIN_WALK_H_
 #define JAX_SIGLIB_CPU_JOIN_WALK_H_
 
@@ -9,6 +9,7 @@
 #include "join_plan.h"
 #include "level.h"
 #include "simd.h"
+#include "walk_steps.h"
 
 namespace jax_siglib {
 namespace JAX_SIGLIB_ISA {
@@ -76,8 +77,9 @@ class Walk {
     const Chains<T> b = Rise<true>(steps, s, out, at_root, scratch, fuse ? to - 2 : to);
     if constexpr (Steps::kFusesTopTwo) {
       if (fuse)
-        steps.ExpandTopTwo(Part(out, to - 1), Part(out, to), Part(s, to - 1), Part(s, to),
-                           b.data, b.stride, LevelAt(to - 2));
+        TakeStep<&Steps::ExpandTopTwo>(steps, Part(out, to - 1), Part(out, to),
+                                       Part(s, to - 1), Part(s, to), b.data, b.stride,
+                                       LevelAt(to - 2));
     }
   }
 
@@ -88,9 +90,9 @@ class Walk {
     for (int64_t k = root_; k < to; ++k) {
       // No chain passes through the top level, and none has a place there.
       const Chains<T> next = k + 1 < degree_ ? At(scratch, k + 1) : Chains<T>{nullptr, 0};
-      steps.template ExpandLevel<kOut>(kOut ? Part(out, k + 1) : nullptr, Part(s, k + 1),
-                                       b.data, b.stride, next.data, next.stride,
-                                       LevelAt(k));
+      TakeStep<&Steps::template ExpandLevel<kOut>>(steps, kOut ? Part(out, k + 1) : nullptr,
+                                                   Part(s, k + 1), b.data, b.stride,
+                                                   next.data, next.stride, LevelAt(k));
       b = next;
     }
     return b;
@@ -111,9 +113,10 @@ class Walk {
       if (more) next = DualAt(scratch, k + 1);
       DualChains<T> wanted = next;
       if (!kTangentOut && k + 1 == degree_ - 1) wanted.data = nullptr;
-      steps.ExpandLevelTangent(t_steps, kOut && more ? Part(out, k + 1) : nullptr,
-                               Part(s, k + 1), kTangentOut ? Part(t_out, k + 1) : nullptr,
-                               Part(t_s, k + 1), b, wanted, LevelAt(k));
+      TakeDualStep<&Steps::ExpandLevelTangent>(
+          steps, t_steps, kOut && more ? Part(out, k + 1) : nullptr, Part(s, k + 1),
+          kTangentOut ? Part(t_out, k + 1) : nullptr, Part(t_s, k + 1), b, wanted,
+          LevelAt(k));
       b = next;
     }
     return b;
@@ -141,10 +144,10 @@ class Walk {
         k = degree_ - 2;
         const Chains<T> b = k == root_ ? at_root : At(scratch, k);
         y = At(y_scratch, k);
-        steps.template ContractTopTwo<kCopyTop>(
-            Part(ct_s, k + 1), kCopyTop ? Part(ct_s, k + 2) : nullptr, Part(g, k + 1),
-            Part(g_top, k + 2), Part(s, k + 1), b.data, b.stride, y.data, y.stride,
-            LevelAt(k));
+        TakeCollectingStep<&Steps::template ContractTopTwo<kCopyTop>>(
+            steps, Part(ct_s, k + 1), kCopyTop ? Part(ct_s, k + 2) : nullptr,
+            Part(g, k + 1), Part(g_top, k + 2), Part(s, k + 1), b.data, b.stride, y.data,
+            y.stride, LevelAt(k));
         // Of degree 2, that was all: ct_v gets its share from steps.
         if (k == 0) return y;
         --k;
@@ -154,9 +157,10 @@ class Walk {
       const bool top = k + 1 == degree_;
       const Chains<T> b = k == root_ ? at_root : At(scratch, k);
       const Chains<T> next = At(y_scratch, k);
-      steps.ContractLevel(top && !kCopyTop ? nullptr : Part(ct_s, k + 1),
-                          Part(top ? g_top : g, k + 1), y.data, y.stride, b.data, b.stride,
-                          next.data, next.stride, LevelAt(k));
+      TakeCollectingStep<&Steps::ContractLevel>(
+          steps, top && !kCopyTop ? nullptr : Part(ct_s, k + 1),
+          Part(top ? g_top : g, k + 1), y.data, y.stride, b.data, b.stride, next.data,
+          next.stride, LevelAt(k));
       y = next;
     }
     if (root_ == 0) {
@@ -198,8 +202,8 @@ class Walk {
       if (from == degree_ && FusesTangent()) {
         k = degree_ - 2;
         y = DualAt(y_scratch, k);
-        steps.template ContractTopTwoTangent<kCarry>(
-            t_steps, Part(g, k + 1), Part(g_top, k + 2),
+        TakeCollectingDualStep<&Steps::template ContractTopTwoTangent<kCarry>>(
+            steps, t_steps, Part(g, k + 1), Part(g_top, k + 2),
             kCarry ? Part(ct_s, k + 1) : nullptr, Part(t_ct_s, k + 1), Part(t_s, k + 1),
             k == root_ ? at_root : DualAt(scratch, k), y, LevelAt(k));
         --k;
@@ -208,8 +212,8 @@ class Walk {
     for (; k >= lowest; --k) {
       const bool top = k + 1 == degree_;
       const DualChains<T> next = DualAt(y_scratch, k);
-      steps.template ContractLevelTangent<kCarry>(
-          t_steps, Part(top ? g_top : g, k + 1),
+      TakeCollectingDualStep<&Steps::template ContractLevelTangent<kCarry>>(
+          steps, t_steps, Part(top ? g_top : g, k + 1),
           kCarry && !top ? Part(ct_s, k + 1) : nullptr, top ? nullptr : Part(t_ct_s, k + 1),
           y, k == root_ ? at_root : DualAt(scratch, k), next, LevelAt(k));
       y = next;

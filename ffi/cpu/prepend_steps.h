@@ -42,6 +42,7 @@ class PrependSteps {
   using V = typename Simd::V;
   static constexpr int W = Simd::kLanes;
   static constexpr bool kFusesTopTwo = false;
+  static constexpr bool kCalled = false;  // by joins alone
 
   // sum: d*W entries of scratch, where the displacement's cotangent is collected.
   PrependSteps(const T* v, int64_t dimension, T* sum)

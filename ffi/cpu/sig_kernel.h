@@ -9,30 +9,10 @@
 
 #include <type_traits>
 
-#include "long_path.h"
 #include "sig_join_kernel.h"
-#include "with_steps.h"
 
 namespace jax_siglib {
 namespace JAX_SIGLIB_ISA {
-
-// f(StepsType<the Steps to use>{}, the plan for them).
-template <class In, class F>
-void WithPathSteps(const SigJob<In>& job, F&& f) {
-  if constexpr (std::is_same_v<In, float>) {
-    if (InDouble<In>(job.points)) {
-      const JoinPlan<double> plan = PlanInDouble(job.plan);
-      return WithSteps<double>(plan, [&](auto steps) { f(steps, plan); });
-    }
-  }
-  WithSteps<In>(job.plan, [&](auto steps) { f(steps, job.plan); });
-}
-
-// Scratch of floats, taken for doubles.
-template <class T, class In>
-inline T* AsScratch(In* scratch) {
-  return reinterpret_cast<T*>(scratch);
-}
 
 // A worker's scratch beyond that of a join; see LongPathScratch.
 template <class T>

@@ -2,13 +2,17 @@
 #ifndef JAX_SIGLIB_CPU_WITH_STEPS_H_
 #define JAX_SIGLIB_CPU_WITH_STEPS_H_
 
-#include "append_steps.h"
-#include "append_steps_any.h"
 #include "join_plan.h"
-#include "prepend_steps.h"
 
 namespace jax_siglib {
 namespace JAX_SIGLIB_ISA {
+
+template <class T, int D>
+class AppendSteps;
+template <class T>
+class AppendStepsAny;
+template <class T, int D>
+class PrependSteps;
 
 template <class T>
 struct StepsType {
@@ -26,10 +30,10 @@ bool WithAppendSteps(const JoinPlan<T>& plan, F&& f) {
   }() || ...);
 }
 
-// f(StepsType<the Steps to use>{}).
+// f(StepsType<the Steps to use>{}), appending. Those named here are compiled by
+// kernels/walks_*.cc.
 template <class T, class F>
-void WithSteps(const JoinPlan<T>& plan, F&& f) {
-  if (plan.prepend()) return f(StepsType<PrependSteps<T, 0>>{});
+void WithSomeAppendSteps(const JoinPlan<T>& plan, F&& f) {
 #if defined(__AVX2__)
   if (WithAppendSteps<T, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 20>(plan, f)) return;
 #else
@@ -38,6 +42,13 @@ void WithSteps(const JoinPlan<T>& plan, F&& f) {
   if (WithAppendSteps<T, 1, 2, 3, 4>(plan, f)) return;
 #endif
   f(StepsType<AppendStepsAny<T>>{});
+}
+
+// The same on either side.
+template <class T, class F>
+void WithSteps(const JoinPlan<T>& plan, F&& f) {
+  if (plan.prepend()) return f(StepsType<PrependSteps<T, 0>>{});
+  WithSomeAppendSteps<T>(plan, f);
 }
 
 template <class StepsToUse, int kDimension, int kDegree>

@@ -1,14 +1,13 @@
 #include "../kernel_functions.h"
-#include "../sig_kernel.h"
+#include "../walk_kernels.h"
 
 namespace jax_siglib {
 namespace JAX_SIGLIB_ISA {
 
 template <class T>
 void SigBackprop(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
-  WithPathSteps(job, [&](auto steps, const auto& plan) {
-    using Steps = typename decltype(steps)::type;
-    SigAdjoint<Steps>(job, plan, begin, end, AsScratch<typename Steps::T>(scratch));
+  WithPathWalks(job, [&](auto walks, const auto& plan) {
+    walks.SigBackprop(job, plan, begin, end, scratch);
   });
 }
 

@@ -1,6 +1,7 @@
 #include "../kernel_functions.h"
+#include "../prepend_steps.h"
 #include "../sig_join_kernel.h"
-#include "../with_steps.h"
+#include "../walk_kernels.h"
 
 namespace jax_siglib {
 namespace JAX_SIGLIB_ISA {
@@ -14,9 +15,7 @@ void SigJoin(const SigJoinJob<T>& job, JoinPhase phase, int64_t begin, int64_t e
             job, begin, end);
       }))
     return;
-  WithSteps<T>(job.plan, [&](auto steps) {
-    SigJoinForward<typename decltype(steps)::type>(job, phase, begin, end, scratch);
-  });
+  WithJoinWalks(job, [&](auto walks) { walks.SigJoin(job, phase, begin, end, scratch); });
 }
 
 template void SigJoin(const SigJoinJob<float>&, JoinPhase, int64_t, int64_t, float*);

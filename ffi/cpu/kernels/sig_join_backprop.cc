@@ -1,6 +1,7 @@
 #include "../kernel_functions.h"
+#include "../prepend_steps.h"
 #include "../sig_join_kernel.h"
-#include "../with_steps.h"
+#include "../walk_kernels.h"
 
 namespace jax_siglib {
 namespace JAX_SIGLIB_ISA {
@@ -14,9 +15,8 @@ void SigJoinBackprop(const SigJoinJob<T>& job, JoinPhase phase, int64_t begin, i
             job, begin, end);
       }))
     return;
-  WithSteps<T>(job.plan, [&](auto steps) {
-    SigJoinAdjoint<typename decltype(steps)::type>(job, phase, begin, end, scratch);
-  });
+  WithJoinWalks(
+      job, [&](auto walks) { walks.SigJoinBackprop(job, phase, begin, end, scratch); });
 }
 
 template void SigJoinBackprop(const SigJoinJob<float>&, JoinPhase, int64_t, int64_t,
