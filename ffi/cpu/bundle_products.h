@@ -52,11 +52,13 @@ class BundleProducts {
   // From row to row of a chain.
   static constexpr int64_t kRow = BundlePlan::kSteps * W;
 
-  // out += B (x) v, summed over the steps; out holds nothing yet if it is `fresh`.
-  static void Add(T* out, const T* b, const T* v, int64_t rows, int64_t d, int64_t steps,
-                  bool fresh) {
-    ForStrips<4>(d, [&](auto columns, int64_t from) JAX_SIGLIB_LAMBDA {
-      AddStrip<columns.value>(out + from * W, b, v + from * W, rows, d, steps, fresh);
+  // out = before + B (x) v, summed over the steps; `before` may be out, and null for zeros.
+  static void Add(T* out, const T* before, const T* b, const T* v, int64_t rows, int64_t d,
+                  int64_t steps) {
+    ForStrips<kColumns>(d, [&](auto columns, int64_t from) JAX_SIGLIB_LAMBDA {
+      AddStrip<columns.value>(out + from * W,
+                              before == nullptr ? nullptr : before + from * W, b,
+                              v + from * W, rows, d, steps);
     });
   }
 
@@ -73,16 +75,21 @@ class BundleProducts {
   }
 
  private:
-  // Tiles of at most 12 vectors: AVX2 has 16 registers, and 8 sums must be under way
-  // for two units that take 4 cycles each.
-  static constexpr int TileRows(int columns) { return columns == 4 ? 3 : 4; }
+  // Tiles of at most 12 vectors where there are 16 registers, and of 24 where AVX-512 has
+  // 32: 8 sums must be under way for two units that take 4 cycles each, and the more
+  // columns, the less often are the chains read.
+  static constexpr bool kManyRegisters = sizeof(V) == 64;
+  static constexpr int kColumns = kManyRegisters ? 8 : 4;
+  static constexpr int TileRows(int columns) {
+    if (kManyRegisters) return columns <= 4 ? 6 : columns <= 6 ? 4 : 3;
+    return columns == 4 ? 3 : 4;
+  }
 
   template <int C>
-  static JAX_SIGLIB_STEP void AddStrip(T* out, const T* b, const T* v, int64_t rows,
-                                       int64_t d, int64_t steps, bool fresh) {
+  static JAX_SIGLIB_STEP void AddStrip(T* out, const T* before, const T* b, const T* v,
+                                       int64_t rows, int64_t d, int64_t steps) {
     ForTiles<TileRows(C)>(rows, [&](auto tile, int64_t row) JAX_SIGLIB_LAMBDA {
       constexpr int R = decltype(tile)::value;
-      T* const to = out + row * d * W;
       const T* rise = b + row * kRow;
       const T* step = v;
       V sum[R][C];
@@ -107,9 +114,9 @@ class BundleProducts {
       }
       Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
         Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          T* const entry = to + (r.value * d + c.value) * W;
-          const V before = fresh ? Simd::Zero() : Simd::Load(entry);
-          Simd::Store(entry, Simd::Add(before, sum[r.value][c.value]));
+          const int64_t at = ((row + r.value) * d + c.value) * W;
+          const V from = before == nullptr ? Simd::Zero() : Simd::Load(before + at);
+          Simd::Store(out + at, Simd::Add(from, sum[r.value][c.value]));
         });
       });
     });
@@ -119,7 +126,7 @@ class BundleProducts {
   static JAX_SIGLIB_INLINE void ContractStrips(const T* g, const T* b, const T* v,
                                                const T* t_v, T* y, T* t_y, T* w,
                                                int64_t rows, int64_t d, int64_t steps) {
-    ForStrips<4>(d, [&](auto columns, int64_t from) JAX_SIGLIB_LAMBDA {
+    ForStrips<kColumns>(d, [&](auto columns, int64_t from) JAX_SIGLIB_LAMBDA {
       constexpr int C = decltype(columns)::value;
       const int64_t at = from * W;
       if (from == 0)
@@ -140,7 +147,10 @@ class BundleProducts {
       V entry[R][C];
       Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
         Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          entry[r.value][c.value] = Simd::Load(g + ((row + r.value) * d + c.value) * W);
+          const T* const at = g + ((row + r.value) * d + c.value) * W;
+          entry[r.value][c.value] = Simd::Load(at);
+          // The tile behind this one: the first thing done with it is to wait for it.
+          __builtin_prefetch(at + R * d * W);
         });
       });
       // The rows' products with a step's increment, or its tangent.
