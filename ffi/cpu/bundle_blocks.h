@@ -71,6 +71,7 @@ class PointCotangents {
         differences_(scratch + at.differences() * W),
         carry_(scratch + at.carry() * W) {
     bundle.Find(job.ct_path, ct_path_);
+    bundle.Find(job.ct_first.data == nullptr ? job.ct_path : job.ct_first, ct_first_);
     std::fill_n(carry_, entries_ * W, T(0));
   }
 
@@ -90,7 +91,7 @@ class PointCotangents {
   // The first point, after all blocks.
   void WriteFirst() {
     for (int64_t j = 0; j < entries_ * W; ++j) carry_[j] = -carry_[j];
-    WriteLanes(carry_, entries_, ct_path_, count_);
+    WriteLanes(carry_, entries_, ct_first_, count_);
   }
 
  private:
@@ -99,6 +100,7 @@ class PointCotangents {
   T* differences_;
   T* carry_;
   T* ct_path_[W];
+  T* ct_first_[W];
 };
 
 }  // namespace JAX_SIGLIB_ISA

@@ -50,7 +50,8 @@ class BundlePlan {
     w_ = v_ + increments;
     up_ = w_ + increments;
     down_ = up_ + at;
-    part_ = down_ + at;
+    top_ = down_ + at;
+    part_ = top_ + words(degree - 1) * d;
     t_lower_ = part_ + 2 * increments + d + lower;
     t_ct_lower_ = t_lower_ + 2 * lower;
     t_v_ = t_ct_lower_ + lower;
@@ -104,6 +105,8 @@ class BundlePlan {
   int64_t down(int64_t k) const { return down_ + chains_[k]; }
   // From chain to chain of level k.
   int64_t chain_stride(int64_t k) const { return words(k) * kSteps; }
+  // The top level above a slice.
+  int64_t top() const { return top_; }
   // In a derivative of second order: the tangents of a signature and of a cotangent
   // without their top levels, those of the increments, and those of the chains.
   int64_t t_lower() const { return t_lower_; }
@@ -142,7 +145,7 @@ class BundlePlan {
   int64_t order_;
   int64_t slice_;
   std::vector<int64_t> chains_;
-  int64_t full_, lower_, ones_, v_, w_, up_, down_, part_;
+  int64_t full_, lower_, ones_, v_, w_, up_, down_, top_, part_;
   int64_t t_lower_, t_ct_lower_, t_v_, t_up_, t_down_, total_;
 };
 

@@ -46,6 +46,8 @@ struct SigJob {
   int64_t point_stride = 0, t_point_stride = 0;  // entries between points of a path
   Operand<const T> path, t_path, sig, ct_out;
   Operand<T> out, t_out, ct_path;
+  // Of bundles: where the cotangent of the first point goes, if not to ct_path.
+  Operand<T> ct_first;
 };
 
 template <class T>

@@ -9,6 +9,7 @@
 #include "half.h"
 #include "long_path.h"
 #include "pieces.h"
+#include "pieces_derivatives.h"
 
 namespace jax_siglib {
 namespace {
@@ -32,6 +33,17 @@ void RunPath(const SigJob<T>& job, typename Kernels<T>::Path kernel,
   Run<T>(threads, n, algebra.length() * points,
          LongPathScratch(job.plan, job.points, job.order),
          [&](int64_t begin, int64_t end, T* scratch) { kernel(job, begin, end, scratch); });
+}
+
+// Few but long paths in pieces instead, if that pays.
+template <class T, class InPieces>
+bool DoInPieces(const SigJob<T>& job, InPieces&& in_pieces, Threads threads) {
+  const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
+  if (!Pieces<T>::MayPay(job, kernels.lanes)) return false;
+  const Pieces<T> cut(job, kernels.lanes);
+  if (!cut.Pays(job.ct_path.data != nullptr)) return false;
+  in_pieces(job, cut, kernels, threads);
+  return true;
 }
 
 // sig_backprop without a signature: the levels it takes are worked out from the path. In
@@ -79,13 +91,7 @@ std::string Sig(const Array& path, const Array& out, int64_t degree, Threads thr
       return "";
     }
     const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
-    if (SigPieces<T>::MayPay(job, kernels.lanes)) {
-      SigPieces<T> pieces(job, kernels.lanes);
-      if (pieces.Pays()) {
-        pieces.Run(kernels, threads);
-        return "";
-      }
-    }
+    if (DoInPieces(job, SigOfPieces<T>, threads)) return "";
     RunPath(job, kernels.sig, kernels.sig_bundle, threads);
     return "";
   });
@@ -119,6 +125,7 @@ std::string SigJvp(const Array& path, const Array& t_path, const Array& t_out,
       return "";
     }
     const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
+    if (degree > 1 && DoInPieces(job, SigJvpOfPieces<T>, threads)) return "";
     RunPath(job, kernels.sig_jvp, kernels.sig_jvp_bundle, threads);
     return "";
   });
@@ -156,6 +163,7 @@ std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out
       return "";
     }
     const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
+    if (degree > 1 && DoInPieces(job, SigBackpropOfPieces<T>, threads)) return "";
     RunPath(job, kernels.sig_backprop, kernels.sig_backprop_bundle, threads);
     return "";
   });

@@ -70,6 +70,13 @@ class BundleWalk {
     std::fill_n(sig + low, -low, T(0));
   }
 
+  // From now on the top level goes to `out`, where the results of so many paths are, and
+  // not back to the bundle: for the last block.
+  void DeliverTop(T* const* out, int64_t count) {
+    out_ = out;
+    out_count_ = count;
+  }
+
   // sig, all levels, from before the block to behind it.
   void Forward(T* sig, int64_t steps, bool fresh) {
     sig_ = sig;
@@ -134,12 +141,28 @@ class BundleWalk {
     }
   }
 
+  // add(out, before) on the top level above `count` words of the level below: what is there
+  // before the block (or null for zeros), and where it is to be after it.
+  template <class F>
+  JAX_SIGLIB_INLINE void WithTop(T* sig, int64_t first, int64_t count, F&& add) const {
+    const int64_t d = algebra_.dimension();
+    T* const words = Words(sig, top_ + 1, first * d);
+    T* const out = out_ == nullptr ? words : Vectors(at_.top());
+    add(out, fresh_ ? nullptr : words);
+    if (out_ == nullptr) return;
+    T* to[W];
+    for (int64_t l = 0; l < W; ++l)
+      to[l] = out_[std::min(l, out_count_ - 1)] + algebra_.offset(top_ + 1) + first * d;
+    WriteLanes(out, count * d, to, out_count_);
+  }
+
   // The words above `count` words of level k, given their chains.
   void Rise(int64_t k, int64_t first, int64_t count, Chains<T> b) {
     const int64_t d = algebra_.dimension();
     if (k == top_)
-      return BundleProducts<T>::Add(Words(sig_, k + 1, first * d), b.data, Vectors(at_.v()),
-                                    count, d, steps_, fresh_);
+      return WithTop(sig_, first, count, [&](T* out, const T* before) JAX_SIGLIB_LAMBDA {
+        BundleProducts<T>::Add(out, before, b.data, Vectors(at_.v()), count, d, steps_);
+      });
     for (int64_t i = 0; i < count; i += at_.slice()) {
       const int64_t words = std::min(at_.slice(), count - i);
       ExpandSlice<false>(k, first + i, words, From(b, i));
@@ -151,9 +174,10 @@ class BundleWalk {
   void RiseTangent(int64_t k, int64_t first, int64_t count, DualChains<T> b) {
     const int64_t d = algebra_.dimension();
     if (k == top_) {
-      T* const t_out = Words(ct_sig_, k + 1, first * d);
-      BundleProducts<T>::Add(t_out, b.tangent, Vectors(at_.v()), count, d, steps_, fresh_);
-      return BundleProducts<T>::Add(t_out, b.data, t_v_, count, d, steps_, false);
+      return WithTop(ct_sig_, first, count, [&](T* out, const T* before) JAX_SIGLIB_LAMBDA {
+        BundleProducts<T>::Add(out, before, b.tangent, Vectors(at_.v()), count, d, steps_);
+        BundleProducts<T>::Add(out, out, b.data, t_v_, count, d, steps_);
+      });
     }
     const DualChains<T> next = Dual(k + 1, at_.up(k + 1), at_.down(k + 1));
     const BundleLevel<T> level = LevelAt(k);
@@ -207,15 +231,17 @@ class BundleWalk {
   const T* t_v_ = nullptr;
   int64_t steps_ = 0;
   bool fresh_ = false;
+  T* const* out_ = nullptr;
+  int64_t out_count_ = 0;
 };
 
 template <class T>
 void SigBundleForward(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
   const TensorAlgebra& algebra = job.plan.algebra();
   const BundlePlan at(algebra);
-  BundleWalk<T> walk(job.plan, at, scratch);
-  T* const sig = walk.Vectors(at.full());
   for (int64_t i = begin; i < end; ++i) {
+    BundleWalk<T> walk(job.plan, at, scratch);
+    T* const sig = walk.Vectors(at.full());
     const Bundle<T> bundle(job.batch, i);
     const T* path[Vec<T>::kLanes];
     T* out[Vec<T>::kLanes];
@@ -223,9 +249,10 @@ void SigBundleForward(const SigJob<T>& job, int64_t begin, int64_t end, T* scrat
     bundle.Find(job.out, out);
     ForBlocks(job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
       walk.Read(path, first, steps, job.point_stride, at.v());
+      if (first + steps == job.points - 1) walk.DeliverTop(out, bundle.count());
       walk.Forward(sig, steps, first == 0);
     });
-    WriteLanes(sig, algebra.length(), out, bundle.count());
+    WriteLanes(sig, algebra.offset(algebra.degree()), out, bundle.count());
     if (job.scalar_term)
       for (int64_t l = 0; l < bundle.count(); ++l) out[l][-1] = T(1);
   }
@@ -235,9 +262,9 @@ template <class T>
 void SigBundleTangent(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
   const TensorAlgebra& algebra = job.plan.algebra();
   const BundlePlan at(algebra);
-  BundleWalk<T> walk(job.plan, at, scratch);
-  T* const t_sig = walk.Vectors(at.full());
   for (int64_t i = begin; i < end; ++i) {
+    BundleWalk<T> walk(job.plan, at, scratch);
+    T* const t_sig = walk.Vectors(at.full());
     const Bundle<T> bundle(job.batch, i);
     const T *path[Vec<T>::kLanes], *t_path[Vec<T>::kLanes];
     T* t_out[Vec<T>::kLanes];
@@ -247,10 +274,11 @@ void SigBundleTangent(const SigJob<T>& job, int64_t begin, int64_t end, T* scrat
     ForBlocks(job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
       walk.Read(path, first, steps, job.point_stride, at.v());
       walk.Read(t_path, first, steps, job.t_point_stride, at.w());
+      if (first + steps == job.points - 1) walk.DeliverTop(t_out, bundle.count());
       walk.Tangent(walk.Vectors(at.lower()), t_sig, walk.Vectors(at.w()), steps,
                    first == 0);
     });
-    WriteLanes(t_sig, algebra.length(), t_out, bundle.count());
+    WriteLanes(t_sig, algebra.offset(algebra.degree()), t_out, bundle.count());
     if (job.scalar_term)
       for (int64_t l = 0; l < bundle.count(); ++l) t_out[l][-1] = T(0);
   }
