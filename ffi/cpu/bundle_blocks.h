@@ -59,12 +59,12 @@ JAX_SIGLIB_INLINE void ForBlocksBack(int64_t steps, F&& f) {
 
 // Writes the cotangents of a bundle's points, given those of its increments block by block
 // from the end: a point is the end of one increment and the beginning of the next.
-template <class T>
+template <class T, class In>
 class PointCotangents {
  public:
   static constexpr int W = Vec<T>::kLanes;
 
-  PointCotangents(const SigJob<T>& job, const BundlePlan& at, const Bundle<T>& bundle,
+  PointCotangents(const SigJob<In>& job, const BundlePlan& at, const Bundle<T>& bundle,
                   T* scratch)
       : entries_(job.plan.algebra().dimension()),
         count_(bundle.count()),
@@ -83,7 +83,7 @@ class PointCotangents {
       differences_[inner + j] = w[inner + j] - carry_[j];
       carry_[j] = w[j];
     }
-    T* to[W];
+    In* to[W];
     for (int l = 0; l < W; ++l) to[l] = ct_path_[l] + (first + 1) * entries_;
     WriteLanes(differences_, steps * entries_, to, count_);
   }
@@ -99,8 +99,8 @@ class PointCotangents {
   int64_t count_;
   T* differences_;
   T* carry_;
-  T* ct_path_[W];
-  T* ct_first_[W];
+  In* ct_path_[W];
+  In* ct_first_[W];
 };
 
 }  // namespace JAX_SIGLIB_ISA

@@ -12,10 +12,23 @@ namespace {
 
 template <class T>
 constexpr Kernels<T> MakeKernels() {
-  return {SigJoin<T>,      SigJoinJvp<T>, SigJoinBackprop<T>,    SigJoinHvp<T>,
-          Sig<T>,          SigJvp<T>,     SigBackprop<T>,        SigHvp<T>,
-          Vec<T>::kLanes,  SigBundle<T>,  SigJvpBundle<T>,       SigBackpropBundle<T>,
-          SigHvpBundle<T>, SigCombine<T>, SigCombineBackprop<T>, SigInverse<T>,
+  return {SigJoin<T>,
+          SigJoinJvp<T>,
+          SigJoinBackprop<T>,
+          SigJoinHvp<T>,
+          Sig<T>,
+          SigJvp<T>,
+          SigBackprop<T>,
+          SigHvp<T>,
+          Vec<T>::kLanes,
+          Vec<double>::kLanes,
+          SigBundle<T>,
+          SigJvpBundle<T>,
+          SigBackpropBundle<T>,
+          SigHvpBundle<T>,
+          SigCombine<T>,
+          SigCombineBackprop<T>,
+          SigInverse<T>,
           MultiplyAdds<T>};
 }
 

@@ -43,6 +43,7 @@ struct SigJob {
   bool scalar_term;
   int64_t points;
   int64_t order = 1;                             // as in SigJoinJob
+  bool bundles_in_double = false;                // of floats (long_path.h)
   int64_t point_stride = 0, t_point_stride = 0;  // entries between points of a path
   Operand<const T> path, t_path, sig, ct_out;
   Operand<T> out, t_out, ct_path;
@@ -65,8 +66,9 @@ struct Kernels {
   using Path = void (*)(const SigJob<T>&, int64_t begin, int64_t end, T* scratch);
   Path sig, sig_jvp, sig_backprop, sig_hvp;
   // Bundles begin..end of the batch (bundle_plan.h), `lanes` elements each, with
-  // BundlePlan::scratch(lanes) entries.
-  int64_t lanes;
+  // BundlePlan::scratch(lanes) entries; if they are done in double, double_lanes, with as
+  // many doubles.
+  int64_t lanes, double_lanes;
   Path sig_bundle, sig_jvp_bundle, sig_backprop_bundle, sig_hvp_bundle;
   // Items begin..end of a phase, with plan.worker_scratch() entries, and
   // plan.adjoint_worker_scratch() for the adjoint.

@@ -1,7 +1,8 @@
-// Long paths of floats that go one step after another are reckoned with in double: else
-// each step would round what has gathered in the levels below N, and in their cotangents
-// going back, to its last digit. It takes up to twice as long. (Paths side by side keep
-// their digits in another way, bundle_levels.h.)
+// Long paths of floats are reckoned with in double. One step after another, each step would
+// else round what has gathered in the levels below N, and in their cotangents going back,
+// to its last digit. Paths side by side keep these digits in another way (bundle_levels.h),
+// but the cotangent of a point is the difference of those of two increments, which cancel
+// the more the more points there are. It takes up to twice as long.
 #ifndef JAX_SIGLIB_CPU_LONG_PATH_H_
 #define JAX_SIGLIB_CPU_LONG_PATH_H_
 
@@ -16,9 +17,17 @@ namespace jax_siglib {
 // its norm.
 constexpr int64_t kLongPath = 4096;
 
+// Side by side: so far it is within 6e-5, of a closed curve too.
+constexpr int64_t kLongPathInBundle = 16384;
+
 template <class T>
 bool InDouble(int64_t points) {
   return std::is_same_v<T, float> && points > kLongPath;
+}
+
+template <class T>
+bool BundlesInDouble(int64_t points) {
+  return std::is_same_v<T, float> && points > kLongPathInBundle;
 }
 
 inline JoinPlan<double> PlanInDouble(const JoinPlan<float>& plan) {

@@ -15,30 +15,45 @@ namespace jax_siglib {
 namespace {
 
 // Paths of a batch side by side, if there is a kernel for that, and there are enough of
-// them, and enough of each.
-template <class T>
-void RunPath(const SigJob<T>& job, typename Kernels<T>::Path kernel,
-             typename Kernels<T>::Path bundle_kernel, Threads threads) {
+// them, and enough of each: in vectors of type U.
+template <class U, class T>
+bool RunBundles(const SigJob<T>& job, typename Kernels<T>::Path kernel, int64_t lanes,
+                Threads threads) {
   const TensorAlgebra& algebra = job.plan.algebra();
-  const int64_t points = std::min<int64_t>(job.points, 1 << 20);
-  const int64_t n = job.batch.size(), lanes = KernelsFor<T>(ChosenKernels()).lanes;
+  const int64_t points = std::min<int64_t>(job.points, 1 << 20), n = job.batch.size();
   const BundlePlan bundles(algebra, job.order);
-  if (bundles.Pays<T>(n, points, lanes, job.ct_path.data != nullptr)) {
-    Run<T>(threads, (n + lanes - 1) / lanes, algebra.length() * points * lanes,
-           bundles.scratch<T>(lanes), [&](int64_t begin, int64_t end, T* scratch) {
-             bundle_kernel(job, begin, end, scratch);
-           });
+  if (!bundles.Pays<U>(n, points, lanes, job.ct_path.data != nullptr)) return false;
+  Run<T>(threads, (n + lanes - 1) / lanes, algebra.length() * points * lanes,
+         bundles.scratch<U>(lanes) * static_cast<int64_t>(sizeof(U) / sizeof(T)),
+         [&](int64_t begin, int64_t end, T* scratch) { kernel(job, begin, end, scratch); });
+  return true;
+}
+
+// So, or else one after another.
+template <class T>
+void RunPath(SigJob<T> job, typename Kernels<T>::Path kernel,
+             typename Kernels<T>::Path bundle_kernel, Threads threads) {
+  const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
+  job.bundles_in_double = BundlesInDouble<T>(job.points);
+  if (job.bundles_in_double
+          ? RunBundles<double>(job, bundle_kernel, kernels.double_lanes, threads)
+          : RunBundles<T>(job, bundle_kernel, kernels.lanes, threads))
     return;
-  }
-  Run<T>(threads, n, algebra.length() * points,
+  const int64_t points = std::min<int64_t>(job.points, 1 << 20);
+  Run<T>(threads, job.batch.size(), job.plan.algebra().length() * points,
          LongPathScratch(job.plan, job.points, job.order),
          [&](int64_t begin, int64_t end, T* scratch) { kernel(job, begin, end, scratch); });
 }
 
-// Few but long paths in pieces instead, if that pays.
+// Few but long paths in pieces instead, if that pays. Derivatives of those so long that
+// step by step they are done in double are not: gradients would be off by a hundred times
+// as much.
 template <class T, class InPieces>
 bool DoInPieces(const SigJob<T>& job, InPieces&& in_pieces, Threads threads) {
   const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
+  const bool derivative = job.out.data == nullptr;
+  if (derivative && (job.plan.algebra().degree() < 2 || InDouble<T>(job.points)))
+    return false;
   if (!Pieces<T>::MayPay(job, kernels.lanes)) return false;
   const Pieces<T> cut(job, kernels.lanes);
   if (!cut.Pays(job.ct_path.data != nullptr)) return false;
@@ -125,7 +140,7 @@ std::string SigJvp(const Array& path, const Array& t_path, const Array& t_out,
       return "";
     }
     const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
-    if (degree > 1 && DoInPieces(job, SigJvpOfPieces<T>, threads)) return "";
+    if (DoInPieces(job, SigJvpOfPieces<T>, threads)) return "";
     RunPath(job, kernels.sig_jvp, kernels.sig_jvp_bundle, threads);
     return "";
   });
@@ -163,7 +178,7 @@ std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out
       return "";
     }
     const Kernels<T>& kernels = KernelsFor<T>(ChosenKernels());
-    if (degree > 1 && DoInPieces(job, SigBackpropOfPieces<T>, threads)) return "";
+    if (DoInPieces(job, SigBackpropOfPieces<T>, threads)) return "";
     RunPath(job, kernels.sig_backprop, kernels.sig_backprop_bundle, threads);
     return "";
   });

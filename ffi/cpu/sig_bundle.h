@@ -18,8 +18,9 @@
 namespace jax_siglib {
 namespace JAX_SIGLIB_ISA {
 
-// A block of steps on its way up and down the levels.
-template <class T>
+// A block of steps on its way up and down the levels. Numbers are read and written in the
+// type In, and reckoned with in the type T: double for long paths of floats (long_path.h).
+template <class T, class In>
 class BundleWalk {
  public:
   static constexpr int W = Vec<T>::kLanes;
@@ -43,7 +44,7 @@ class BundleWalk {
   T* Vectors(int64_t at) const { return scratch_ + at * W; }
 
   // The increments of a block of steps.
-  void Read(const T* const* path, int64_t first, int64_t steps, int64_t stride,
+  void Read(const In* const* path, int64_t first, int64_t steps, int64_t stride,
             int64_t to) const {
     ReadIncrements(path, first, steps, stride, algebra_.dimension(), Vectors(to));
   }
@@ -72,7 +73,7 @@ class BundleWalk {
 
   // From now on the top level goes to `out`, where the results of so many paths are, and
   // not back to the bundle: for the last block.
-  void DeliverTop(T* const* out, int64_t count) {
+  void DeliverTop(In* const* out, int64_t count) {
     out_ = out;
     out_count_ = count;
   }
@@ -150,7 +151,7 @@ class BundleWalk {
     T* const out = out_ == nullptr ? words : Vectors(at_.top());
     add(out, fresh_ ? nullptr : words);
     if (out_ == nullptr) return;
-    T* to[W];
+    In* to[W];
     for (int64_t l = 0; l < W; ++l)
       to[l] = out_[std::min(l, out_count_ - 1)] + algebra_.offset(top_ + 1) + first * d;
     WriteLanes(out, count * d, to, out_count_);
@@ -231,20 +232,21 @@ class BundleWalk {
   const T* t_v_ = nullptr;
   int64_t steps_ = 0;
   bool fresh_ = false;
-  T* const* out_ = nullptr;
+  In* const* out_ = nullptr;
   int64_t out_count_ = 0;
 };
 
-template <class T>
-void SigBundleForward(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
-  const TensorAlgebra& algebra = job.plan.algebra();
+template <class T, class In>
+void SigBundleForward(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin,
+                      int64_t end, T* scratch) {
+  const TensorAlgebra& algebra = plan.algebra();
   const BundlePlan at(algebra);
   for (int64_t i = begin; i < end; ++i) {
-    BundleWalk<T> walk(job.plan, at, scratch);
+    BundleWalk<T, In> walk(plan, at, scratch);
     T* const sig = walk.Vectors(at.full());
     const Bundle<T> bundle(job.batch, i);
-    const T* path[Vec<T>::kLanes];
-    T* out[Vec<T>::kLanes];
+    const In* path[Vec<T>::kLanes];
+    In* out[Vec<T>::kLanes];
     bundle.Find(job.path, path);
     bundle.Find(job.out, out);
     ForBlocks(job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
@@ -254,20 +256,21 @@ void SigBundleForward(const SigJob<T>& job, int64_t begin, int64_t end, T* scrat
     });
     WriteLanes(sig, algebra.offset(algebra.degree()), out, bundle.count());
     if (job.scalar_term)
-      for (int64_t l = 0; l < bundle.count(); ++l) out[l][-1] = T(1);
+      for (int64_t l = 0; l < bundle.count(); ++l) out[l][-1] = In(1);
   }
 }
 
-template <class T>
-void SigBundleTangent(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
-  const TensorAlgebra& algebra = job.plan.algebra();
+template <class T, class In>
+void SigBundleTangent(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin,
+                      int64_t end, T* scratch) {
+  const TensorAlgebra& algebra = plan.algebra();
   const BundlePlan at(algebra);
   for (int64_t i = begin; i < end; ++i) {
-    BundleWalk<T> walk(job.plan, at, scratch);
+    BundleWalk<T, In> walk(plan, at, scratch);
     T* const t_sig = walk.Vectors(at.full());
     const Bundle<T> bundle(job.batch, i);
-    const T *path[Vec<T>::kLanes], *t_path[Vec<T>::kLanes];
-    T* t_out[Vec<T>::kLanes];
+    const In *path[Vec<T>::kLanes], *t_path[Vec<T>::kLanes];
+    In* t_out[Vec<T>::kLanes];
     bundle.Find(job.path, path);
     bundle.Find(job.t_path, t_path);
     bundle.Find(job.t_out, t_out);
@@ -280,21 +283,22 @@ void SigBundleTangent(const SigJob<T>& job, int64_t begin, int64_t end, T* scrat
     });
     WriteLanes(t_sig, algebra.offset(algebra.degree()), t_out, bundle.count());
     if (job.scalar_term)
-      for (int64_t l = 0; l < bundle.count(); ++l) t_out[l][-1] = T(0);
+      for (int64_t l = 0; l < bundle.count(); ++l) t_out[l][-1] = In(0);
   }
 }
 
-template <class T>
-void SigBundleAdjoint(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
-  const TensorAlgebra& algebra = job.plan.algebra();
+template <class T, class In>
+void SigBundleAdjoint(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin,
+                      int64_t end, T* scratch) {
+  const TensorAlgebra& algebra = plan.algebra();
   const BundlePlan at(algebra);
-  BundleWalk<T> walk(job.plan, at, scratch);
+  BundleWalk<T, In> walk(plan, at, scratch);
   T* const sig = walk.Vectors(at.lower());
   T* const ct_sig = walk.Vectors(at.full());
   T* const w = walk.Vectors(at.w());
   for (int64_t i = begin; i < end; ++i) {
     const Bundle<T> bundle(job.batch, i);
-    const T *path[Vec<T>::kLanes], *sig_in[Vec<T>::kLanes], *ct_out[Vec<T>::kLanes];
+    const In *path[Vec<T>::kLanes], *sig_in[Vec<T>::kLanes], *ct_out[Vec<T>::kLanes];
     bundle.Find(job.path, path);
     bundle.Find(job.sig, sig_in);
     bundle.Find(job.ct_out, ct_out);
@@ -302,7 +306,7 @@ void SigBundleAdjoint(const SigJob<T>& job, int64_t begin, int64_t end, T* scrat
     ReadLanes(ct_out, algebra.length(), ct_sig);
     walk.ClearLow(sig);
     walk.ClearLow(ct_sig);
-    PointCotangents<T> points(job, at, bundle, scratch);
+    PointCotangents<T, In> points(job, at, bundle, scratch);
     ForBlocksBack(job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
       walk.Read(path, first, steps, job.point_stride, at.v());
       walk.Adjoint(sig, ct_sig, w, steps);

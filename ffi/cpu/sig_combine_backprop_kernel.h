@@ -307,8 +307,8 @@ class CombineAdjoint {
     for (int64_t l = 0; l < count; ++l) ct_left[l] += ct_lanes_[l];
     for (int64_t i = 1; i < j; ++i) {
       const int64_t words = a_.size(j - i), at = a_.offset(n - i) + w * words;
-      ToLanes<T>(words, left_lanes_, [&](int l, int64_t r, auto mask) JAX_SIGLIB_LAMBDA {
-        return l < count ? Simd::LoadFirst(left_ + at + l * words + r, mask) : Simd::Zero();
+      ToLanes<T>(words, left_lanes_, [&](int l, int64_t r, int64_t left) JAX_SIGLIB_LAMBDA {
+        return l < count ? LoadRow<T>(left_ + at + l * words + r, left) : Simd::Zero();
       });
       Accumulate(words, a_.size(i), SumsOf(i));
       Contract(words, a_.size(i), right_ + a_.offset(i));

@@ -13,10 +13,10 @@ namespace JAX_SIGLIB_ISA {
 // A block of steps on its way back. The tangents of level 0's chains and of the top level's
 // cotangent are zeros by nature: products with them are left out. Neither level N-1 of the
 // signature nor level 1 of its cotangent matters to anything.
-template <class T>
-class BundleHvpWalk : private BundleWalk<T> {
+template <class T, class In>
+class BundleHvpWalk : private BundleWalk<T, In> {
  public:
-  using Walk = BundleWalk<T>;
+  using Walk = BundleWalk<T, In>;
   using Walk::W;
 
   BundleHvpWalk(const JoinPlan<T>& plan, const BundlePlan& at, T* scratch)
@@ -87,10 +87,11 @@ class BundleHvpWalk : private BundleWalk<T> {
   T* t_ct_sig_ = nullptr;
 };
 
-template <class T>
-void SigBundleAdjointTangent(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
+template <class T, class In>
+void SigBundleAdjointTangent(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin,
+                             int64_t end, T* scratch) {
   constexpr int W = Vec<T>::kLanes;
-  const TensorAlgebra& algebra = job.plan.algebra();
+  const TensorAlgebra& algebra = plan.algebra();
   const BundlePlan at(algebra, job.order);
   T* const sig = scratch + at.lower() * W;
   T* const t_sig = scratch + at.t_lower() * W;
@@ -98,11 +99,11 @@ void SigBundleAdjointTangent(const SigJob<T>& job, int64_t begin, int64_t end, T
   T* const t_ct_sig = scratch + at.t_ct_lower() * W;
   T* const t_v = scratch + at.t_v() * W;
   T* const w = scratch + at.w() * W;
-  BundleWalk<T> below(job.plan, at, scratch, algebra.degree() - 1);
-  BundleHvpWalk<T> walk(job.plan, at, scratch);
+  BundleWalk<T, In> below(plan, at, scratch, algebra.degree() - 1);
+  BundleHvpWalk<T, In> walk(plan, at, scratch);
   for (int64_t i = begin; i < end; ++i) {
     const Bundle<T> bundle(job.batch, i);
-    const T *path[W], *t_path[W], *g[W];
+    const In *path[W], *t_path[W], *g[W];
     bundle.Find(job.path, path);
     bundle.Find(job.t_path, t_path);
     bundle.Find(job.ct_out, g);
@@ -117,7 +118,7 @@ void SigBundleAdjointTangent(const SigJob<T>& job, int64_t begin, int64_t end, T
     });
     ReadLanes(g, algebra.length(), ct_sig);
     std::fill_n(t_ct_sig, algebra.offset(algebra.degree()) * W, T(0));
-    PointCotangents<T> points(job, at, bundle, scratch);
+    PointCotangents<T, In> points(job, at, bundle, scratch);
     ForBlocksBack(job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
       read(first, steps);
       walk.Adjoint(sig, t_sig, ct_sig, t_ct_sig, t_v, w, steps);
