@@ -17,10 +17,12 @@ def tables() -> list[Table]:
             " the same float32 numbers",
             "walk: normal steps; line: to a random point, with a tenth of such a walk on it; waves:"
             " sines, each coordinate with a frequency of its own, where what the points get are"
-            " differences, a millionth as large, of what the steps get",
+            " differences, a millionth as large, of what the steps get; closed: the same of whole"
+            " periods",
         ],
     )
-    for kind, draw in (("walk", _walk), ("line", _line), ("waves", _waves)):
+    draws = {"walk": _walk, "line": _line, "waves": _waves, "closed": _closed}
+    for kind, draw in draws.items():
         for batch, dimension, degree in cases.LONG_SIZES:
             random = np.random.default_rng(cases.SEED)
             path = draw(random, batch, cases.LONG_POINTS, dimension)
@@ -41,9 +43,15 @@ def _line(random: np.random.Generator, *shape: int) -> np.ndarray:
     return np.linspace(0, 1, shape[1])[:, None] * end + _walk(random, *shape) / 10
 
 
-def _waves(random: np.random.Generator, *shape: int) -> np.ndarray:
+def _waves(random: np.random.Generator, *shape: int, whole: bool = False) -> np.ndarray:
     frequency, phase = (random.uniform(0, x, (shape[0], 1, shape[2])) for x in (20, 2 * np.pi))
+    if whole:
+        frequency = np.ceil(frequency)
     return np.sin(2 * np.pi * frequency * np.linspace(0, 1, shape[1])[:, None] + phase) / 2
+
+
+def _closed(random: np.random.Generator, *shape: int) -> np.ndarray:
+    return _waves(random, *shape, whole=True)
 
 
 def _errors(path: np.ndarray, degree: int, random: np.random.Generator) -> list[float]:
