@@ -292,7 +292,7 @@ def test_memory_of_backprop_does_not_grow_with_the_path(batch, tmp_path):
 
     Beyond input and output the kernel takes what ``sig_cost`` says, however many the points: a few
     signatures for each lane of a vector, or for each of the pieces, up to 4 per lane, that one path
-    of up to 4096 points is cut into. 1 MB is for the allocator and for pages of code touched for
+    of up to 4096 points is cut into. 1.5 MB are for the allocator and for pages of code touched for
     the first time.
     """
     told = {
@@ -303,4 +303,4 @@ def test_memory_of_backprop_does_not_grow_with_the_path(batch, tmp_path):
     for points, scratch in told.items():
         done = run_python(MEMORY, tmp_path, str(points), str(batch))
         assert done.returncode == 0, done.stderr
-        assert int(done.stdout) * 1024 <= scratch + (1 << 20), f"{points=}: {done.stdout} KiB more"
+        assert int(done.stdout) * 1024 <= scratch + (3 << 19), f"{points=}: {done.stdout} KiB more"
