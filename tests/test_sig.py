@@ -253,10 +253,8 @@ def test_long_float32_paths_side_by_side():
 
     def all_of_it(path, t_path, g):
         out = sig(path, 4)
-        return (
-            *(out, sig_jvp(path, t_path, 4), sig_backprop(path, out, g, 4)),
-            sig_hvp(path, t_path, g, 4),
-        )
+        gradient = sig_backprop(path, out, g, 4)
+        return out, sig_jvp(path, t_path, 4), gradient, sig_hvp(path, t_path, g, 4)
 
     exact = all_of_it(*(x.astype("float64") for x in (path, t_path, g)))
     for x, expected in zip(all_of_it(path, t_path, g), exact, strict=True):

@@ -144,7 +144,7 @@ class Walk {
         k = degree_ - 2;
         const Chains<T> b = k == root_ ? at_root : At(scratch, k);
         y = At(y_scratch, k);
-        TakeCollectingStep<&Steps::template ContractTopTwo<kCopyTop>>(
+        TakeStep<&Steps::template ContractTopTwo<kCopyTop>>(
             steps, Part(ct_s, k + 1), kCopyTop ? Part(ct_s, k + 2) : nullptr,
             Part(g, k + 1), Part(g_top, k + 2), Part(s, k + 1), b.data, b.stride, y.data,
             y.stride, LevelAt(k));
@@ -157,10 +157,9 @@ class Walk {
       const bool top = k + 1 == degree_;
       const Chains<T> b = k == root_ ? at_root : At(scratch, k);
       const Chains<T> next = At(y_scratch, k);
-      TakeCollectingStep<&Steps::ContractLevel>(
-          steps, top && !kCopyTop ? nullptr : Part(ct_s, k + 1),
-          Part(top ? g_top : g, k + 1), y.data, y.stride, b.data, b.stride, next.data,
-          next.stride, LevelAt(k));
+      TakeStep<&Steps::ContractLevel>(steps, top && !kCopyTop ? nullptr : Part(ct_s, k + 1),
+                                      Part(top ? g_top : g, k + 1), y.data, y.stride,
+                                      b.data, b.stride, next.data, next.stride, LevelAt(k));
       y = next;
     }
     if (root_ == 0) {
@@ -202,7 +201,7 @@ class Walk {
       if (from == degree_ && FusesTangent()) {
         k = degree_ - 2;
         y = DualAt(y_scratch, k);
-        TakeCollectingDualStep<&Steps::template ContractTopTwoTangent<kCarry>>(
+        TakeDualStep<&Steps::template ContractTopTwoTangent<kCarry>>(
             steps, t_steps, Part(g, k + 1), Part(g_top, k + 2),
             kCarry ? Part(ct_s, k + 1) : nullptr, Part(t_ct_s, k + 1), Part(t_s, k + 1),
             k == root_ ? at_root : DualAt(scratch, k), y, LevelAt(k));
@@ -212,7 +211,7 @@ class Walk {
     for (; k >= lowest; --k) {
       const bool top = k + 1 == degree_;
       const DualChains<T> next = DualAt(y_scratch, k);
-      TakeCollectingDualStep<&Steps::template ContractLevelTangent<kCarry>>(
+      TakeDualStep<&Steps::template ContractLevelTangent<kCarry>>(
           steps, t_steps, Part(top ? g_top : g, k + 1),
           kCarry && !top ? Part(ct_s, k + 1) : nullptr, top ? nullptr : Part(t_ct_s, k + 1),
           y, k == root_ ? at_root : DualAt(scratch, k), next, LevelAt(k));

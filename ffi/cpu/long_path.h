@@ -34,6 +34,12 @@ inline JoinPlan<double> PlanInDouble(const JoinPlan<float>& plan) {
   return {plan.algebra().dimension(), plan.algebra().degree(), false, false};
 }
 
+// A worker's scratch of floats, taken for doubles.
+template <class T, class In>
+T* AsScratch(In* scratch) {
+  return reinterpret_cast<T*>(scratch);
+}
+
 // Entries of type T for a worker with such a path, long or not: what the join takes, a
 // displacement, and in double all levels of a signature.
 template <class T>

@@ -39,19 +39,18 @@ class LowerSigs {
         sigs_(cut.paths() * cut.slots() * algebra().length()) {
     cut.Run(threads, kernels.sig_bundle, plan_, [&](SigJob<T>& piece, const auto& part) {
       piece.path = part.Points(job.path, job.point_stride);
-      piece.out = part.Of(Rows(), algebra().length());
+      piece.out = part.Of(cut.Rows(sigs_.data(), algebra().length()), algebra().length());
     });
   }
 
   const TensorAlgebra& algebra() const { return plan_.algebra(); }
-  Operand<T> Rows() const { return cut_.Rows(sigs_.data(), algebra().length()); }
   // Of path b.
-  T* Of(int64_t b) const { return sigs_.data() + b * cut_.slots() * algebra().length(); }
+  T* Of(int64_t b) { return sigs_.data() + b * cut_.slots() * algebra().length(); }
 
  private:
   JoinPlan<T> plan_;
   const Pieces<T>& cut_;
-  mutable Scratch<T> sigs_;
+  Scratch<T> sigs_;
 };
 
 template <class T>
@@ -59,7 +58,7 @@ void SigJvpOfPieces(const SigJob<T>& job, const Pieces<T>& cut, const Kernels<T>
                     Threads threads) {
   const TensorAlgebra& algebra = job.plan.algebra();
   const int64_t length = algebra.length(), slots = cut.slots();
-  const LowerSigs<T> sigs(job, cut, kernels, threads);
+  LowerSigs<T> sigs(job, cut, kernels, threads);
   const int64_t lower = sigs.algebra().length();
   Scratch<T> t_sigs(cut.paths() * slots * length);
   cut.Run(threads, kernels.sig_jvp_bundle, job.plan,
@@ -89,7 +88,7 @@ void SigBackpropOfPieces(const SigJob<T>& job, const Pieces<T>& cut,
                          const Kernels<T>& kernels, Threads threads) {
   const TensorAlgebra& algebra = job.plan.algebra();
   const int64_t d = algebra.dimension(), length = algebra.length(), slots = cut.slots();
-  const LowerSigs<T> sigs(job, cut, kernels, threads);
+  LowerSigs<T> sigs(job, cut, kernels, threads);
   const int64_t lower = sigs.algebra().length();
   // Of the pieces before each slot, together; the cotangents of the pieces' signatures; and
   // those of their first points, each of which is the last of another piece too.
@@ -122,11 +121,9 @@ void SigBackpropOfPieces(const SigJob<T>& job, const Pieces<T>& cut,
          });
   cut.Run(threads, kernels.sig_backprop_bundle, job.plan,
           [&](SigJob<T>& piece, const auto& part) {
-            const Operand<T> ct = cut.Rows(cts.data(), length);
-            const Operand<T> sig = sigs.Rows();
             piece.path = part.Points(job.path, job.point_stride);
-            piece.sig = part.Of(Operand<const T>{sig.data, sig.stride}, lower);
-            piece.ct_out = part.Of(Operand<const T>{ct.data, ct.stride}, length);
+            piece.sig = part.Of(cut.template Rows<const T>(sigs.Of(0), lower), lower);
+            piece.ct_out = part.Of(cut.template Rows<const T>(cts.data(), length), length);
             piece.ct_path = part.Points(job.ct_path, d);
             piece.ct_first = part.Of(cut.Rows(firsts.data(), d), d);
           });

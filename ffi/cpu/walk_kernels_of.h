@@ -37,12 +37,6 @@ void JoinWalks<T, Steps>::SigJoinHvp(const SigJoinJob<T>& job, JoinPhase phase,
   SigJoinAdjointTangent<Steps>(job, phase, begin, end, scratch);
 }
 
-// Scratch of floats, taken for doubles.
-template <class T, class In>
-inline T* AsScratch(In* scratch) {
-  return reinterpret_cast<T*>(scratch);
-}
-
 template <class In, class T, class Steps>
 void PathWalks<In, T, Steps>::Sig(const SigJob<In>& job, const JoinPlan<T>& plan,
                                   int64_t begin, int64_t end, In* scratch) {

@@ -5,67 +5,49 @@
 #ifndef JAX_SIGLIB_CPU_WALK_STEPS_H_
 #define JAX_SIGLIB_CPU_WALK_STEPS_H_
 
+#include <type_traits>
+
 #include "simd.h"
 
 namespace jax_siglib {
 namespace JAX_SIGLIB_ISA {
 
-// The steps are copied, and their sums copied back, so that both are in registers: what is
-// referred to might be written by the step. Where there are tangents, registers would not
-// do.
+// The steps are copied, and what they collect copied back, so that both are in registers:
+// what is referred to might be written by the step. Steps is const where nothing is
+// collected.
 template <auto kStep, class Steps, class... Args>
-JAX_SIGLIB_STEP void CallStep(const Steps& steps, Args... args) {
-  const Steps own = steps;
-  (own.*kStep)(args...);
-}
-template <auto kStep, class Steps, class... Args>
-JAX_SIGLIB_STEP void CallCollectingStep(Steps& steps, Args... args) {
+JAX_SIGLIB_STEP void CallStep(Steps& steps, Args... args) {
   Steps own = steps;
   (own.*kStep)(args...);
-  steps.TakeSum(own);
+  if constexpr (!std::is_const_v<Steps>) steps.TakeSum(own);
 }
-template <auto kStep, class Steps, class... Args>
-JAX_SIGLIB_STEP void CallDualStep(const Steps& steps, const Steps& t_steps, Args... args) {
-  (steps.*kStep)(t_steps, args...);
-}
-template <auto kStep, class Steps, class... Args>
-JAX_SIGLIB_STEP void CallCollectingDualStep(Steps& steps, const Steps& t_steps,
-                                            Args... args) {
-  Steps own = steps;
-  (own.*kStep)(t_steps, args...);
-  steps.TakeSum(own);
+
+// With those for tangents too registers would not do: only sums are worth a copy.
+template <auto kStep, class Steps, class TSteps, class... Args>
+JAX_SIGLIB_STEP void CallDualStep(Steps& steps, const TSteps& t_steps, Args... args) {
+  if constexpr (std::is_const_v<Steps>) {
+    (steps.*kStep)(t_steps, args...);
+  } else {
+    Steps own = steps;
+    (own.*kStep)(t_steps, args...);
+    steps.TakeSum(own);
+  }
 }
 
 // steps.kStep(args...).
 template <auto kStep, class Steps, class... Args>
-JAX_SIGLIB_INLINE void TakeStep(const Steps& steps, Args... args) {
+JAX_SIGLIB_INLINE void TakeStep(Steps& steps, Args... args) {
   if constexpr (Steps::kCalled)
     CallStep<kStep>(steps, args...);
   else
     (steps.*kStep)(args...);
 }
-// The same, where it collects for the displacement.
-template <auto kStep, class Steps, class... Args>
-JAX_SIGLIB_INLINE void TakeCollectingStep(Steps& steps, Args... args) {
-  if constexpr (Steps::kCalled)
-    CallCollectingStep<kStep>(steps, args...);
-  else
-    (steps.*kStep)(args...);
-}
-// steps.kStep(t_steps, args...), likewise.
-template <auto kStep, class Steps, class... Args>
-JAX_SIGLIB_INLINE void TakeDualStep(const Steps& steps, const Steps& t_steps,
-                                    Args... args) {
+
+// steps.kStep(t_steps, args...).
+template <auto kStep, class Steps, class TSteps, class... Args>
+JAX_SIGLIB_INLINE void TakeDualStep(Steps& steps, const TSteps& t_steps, Args... args) {
   if constexpr (Steps::kCalled)
     CallDualStep<kStep>(steps, t_steps, args...);
-  else
-    (steps.*kStep)(t_steps, args...);
-}
-template <auto kStep, class Steps, class... Args>
-JAX_SIGLIB_INLINE void TakeCollectingDualStep(Steps& steps, const Steps& t_steps,
-                                              Args... args) {
-  if constexpr (Steps::kCalled)
-    CallCollectingDualStep<kStep>(steps, t_steps, args...);
   else
     (steps.*kStep)(t_steps, args...);
 }

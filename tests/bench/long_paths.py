@@ -1,5 +1,7 @@
 """Rounding on long paths: float32 against float64."""
 
+import functools
+
 import cases
 import numpy as np
 from report import Table, error_at_most
@@ -21,7 +23,8 @@ def tables() -> list[Table]:
             " periods",
         ],
     )
-    draws = {"walk": _walk, "line": _line, "waves": _waves, "closed": _closed}
+    closed = functools.partial(_waves, whole=True)
+    draws = {"walk": _walk, "line": _line, "waves": _waves, "closed": closed}
     for kind, draw in draws.items():
         for batch, dimension, degree in cases.LONG_SIZES:
             random = np.random.default_rng(cases.SEED)
@@ -48,10 +51,6 @@ def _waves(random: np.random.Generator, *shape: int, whole: bool = False) -> np.
     if whole:
         frequency = np.ceil(frequency)
     return np.sin(2 * np.pi * frequency * np.linspace(0, 1, shape[1])[:, None] + phase) / 2
-
-
-def _closed(random: np.random.Generator, *shape: int) -> np.ndarray:
-    return _waves(random, *shape, whole=True)
 
 
 def _errors(path: np.ndarray, degree: int, random: np.random.Generator) -> list[float]:

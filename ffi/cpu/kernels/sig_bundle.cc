@@ -13,8 +13,7 @@ namespace JAX_SIGLIB_ISA {
 template <class In, class F>
 void WithBundlePlan(const SigJob<In>& job, In* scratch, F&& f) {
   if constexpr (std::is_same_v<In, float>) {
-    if (job.bundles_in_double)
-      return f(PlanInDouble(job.plan), reinterpret_cast<double*>(scratch));
+    if (job.bundles_in_double) return f(PlanInDouble(job.plan), AsScratch<double>(scratch));
   }
   f(job.plan, scratch);
 }
