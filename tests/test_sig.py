@@ -242,12 +242,12 @@ def test_rounding_does_not_add_up_along_a_path(batch):
 
 
 def test_long_float32_paths_side_by_side():
-    """Of more than 16384 points they are done in double.
+    """Of more than 8192 points they are done in double.
 
     Round a closed curve the cotangents of the increments are all but the same, and in float32 their
     differences, which those of the points are, would be left with few digits.
     """
-    angle = np.linspace(0, 2 * np.pi, 16_500)[:, None] * [1, 2, 3]
+    angle = np.linspace(0, 2 * np.pi, 8_500)[:, None] * [1, 2, 3]
     path = np.sin(angle + random_path(1, 20, 1, 3)).astype("float32")
     t_path, g = np.cos(path), random_path(2, 20, 120).astype("float32")
 
