@@ -119,7 +119,7 @@ PATHS = [
 ]
 QUICK_PATHS = [case for case in PATHS if case.label in ("128, 256, 4, 6", "128, 100, 5, 3")]
 SIGNAX_GAIN = 10.0  # jitted signature and gradient, at least
-PEER_BYTES = 4 << 30  # a peer that would keep more signatures than this is left out
+PEER_BYTES = 4 << 30  # a peer that would keep more signatures than this gets fewer paths
 MEMORY_SIZES = ((1, 4, 6), (1, 8, 5))  # B, d, N
 MEMORY_POINTS = (64, 512, 4096)  # lengths of path between which memory should not grow
 

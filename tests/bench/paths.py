@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import dataclasses
 import functools
 from pathlib import Path as File
 from typing import Any
@@ -83,17 +84,19 @@ def _speed(paths: list[Path], dtype: str, effort: Effort) -> Table:
 def _gradients(paths: list[Path], effort: Effort) -> Table:
     table = Table(
         "sig in a jitted program, forward and gradient, float32",
-        ["B, T, d, N", "ms", "times faster than signax"],
+        ["B, T, d, N", "paths", "ms", "times faster than signax"],
         notes=[
             "the signature and the derivative of the path for a given d_out, by jax.vjp in one"
-            " jitted function; signax keeps the signature of every point, and is left out where"
-            f" these are more than {PEER_BYTES >> 30} GiB"
+            " jitted function; signax keeps the signature of every point, and where these are more"
+            f" than {PEER_BYTES >> 30} GiB, both are given as many paths as fit"
         ],
     )
     for case in paths:
-        path, sig, ct = (jnp.asarray(x) for x in case.operands("float32"))
+        kept = case.points * jax_siglib.sig_length(case.dimension, case.degree) * 4
+        few = dataclasses.replace(case, batch=min(case.batch, max(PEER_BYTES // kept, 1)))
+        path, _, ct = (jnp.asarray(x) for x in few.operands("float32"))
         calls = {"jax_siglib": _both(functools.partial(jax_siglib.sig, degree=case.degree))}
-        if peers.signax is not None and case.points * sig.nbytes <= PEER_BYTES:
+        if peers.signax is not None:
             calls["signax"] = _both(functools.partial(peers.signax.signature, depth=case.degree))
         taken = compare(
             {name: functools.partial(call, path, ct) for name, call in calls.items()}, effort
@@ -101,7 +104,8 @@ def _gradients(paths: list[Path], effort: Effort) -> Table:
         theirs, own = taken.get("signax"), taken["jax_siglib"]
         gain = NOTHING if theirs is None else at_least(theirs.over(own), SIGNAX_GAIN)
         record = {name: timing.record() for name, timing in taken.items()}
-        table.add([case.label, number(own.us.median / 1e3), gain], size=case.label, timings=record)
+        cells = [case.label, str(few.batch), number(own.us.median / 1e3), gain]
+        table.add(cells, size=case.label, paths=few.batch, timings=record)
         table.remark(case.label, taken)
     return table
 
