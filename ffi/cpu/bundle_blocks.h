@@ -39,8 +39,8 @@ class Bundle {
 
 // f(first step, how many) for the blocks of a path, one after another.
 template <class F>
-JAX_SIGLIB_INLINE void ForBlocks(int64_t steps, F&& f) {
-  const int64_t blocks = BundlePlan::Blocks(steps);
+JAX_SIGLIB_INLINE void ForBlocks(const BundlePlan& at, int64_t steps, F&& f) {
+  const int64_t blocks = at.Blocks(steps);
   for (int64_t i = 0; i < blocks; ++i) {
     const int64_t first = steps * i / blocks;
     f(first, steps * (i + 1) / blocks - first);
@@ -49,8 +49,8 @@ JAX_SIGLIB_INLINE void ForBlocks(int64_t steps, F&& f) {
 
 // The same from the last block to the first.
 template <class F>
-JAX_SIGLIB_INLINE void ForBlocksBack(int64_t steps, F&& f) {
-  const int64_t blocks = BundlePlan::Blocks(steps);
+JAX_SIGLIB_INLINE void ForBlocksBack(const BundlePlan& at, int64_t steps, F&& f) {
+  const int64_t blocks = at.Blocks(steps);
   for (int64_t i = blocks - 1; i >= 0; --i) {
     const int64_t first = steps * i / blocks;
     f(first, steps * (i + 1) / blocks - first);

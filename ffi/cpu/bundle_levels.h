@@ -34,15 +34,14 @@ class BundleLevels {
   using Simd = Vec<T>;
   using V = typename Simd::V;
   static constexpr int W = Simd::kLanes;
-  static constexpr int64_t kRow = BundlePlan::kSteps * W;
 
   // s, the children, from before the block to behind it, or with kUndo the way back;
   // next: their chains at every step, from the word's chains b.
   template <bool kUndo>
   static void Expand(T* s, Chains<T> b, Chains<T> next, const BundleLevel<T>& level,
                      bool fresh) {
-    ForStrips<4>(level.dimension, [&](auto columns, int64_t from) JAX_SIGLIB_LAMBDA {
-      const Chains<T> to{next.data + from * kRow, next.stride};
+    ForStrips<kColumns>(level.dimension, [&](auto columns, int64_t from) JAX_SIGLIB_LAMBDA {
+      const Chains<T> to{next.data + from * W, next.stride};
       if (level.chains == 2)
         ExpandStrip<kUndo, columns.value, 2>(s + from * W, b, to, from, level, fresh);
       else
@@ -70,20 +69,24 @@ class BundleLevels {
   }
 
   // Adds a block's change to an entry, a sum of two numbers (Kahan). An infinite one has
-  // no low part.
+  // no low part: its own would be infinite too, or NaN.
   static JAX_SIGLIB_INLINE void Carry(T* entry, V change, int64_t low, bool fresh) {
     V sum = change, rest = Simd::Zero();
     if (!fresh) {
       const V before = Simd::Load(entry), more = Simd::Add(Simd::Load(entry + low), change);
       sum = Simd::Add(before, more);
       rest = more - (sum - before);
-      rest = rest == rest ? rest : Simd::Zero();
+      const V zero = Simd::Zero();
+      rest = rest - rest == zero ? rest : zero;
     }
     Simd::Store(entry, sum);
     Simd::Store(entry + low, rest);
   }
 
  private:
+  // Children at a time, as many as there are registers for.
+  static constexpr int kColumns = kManyRegisters<T> ? 6 : 4;
+
   // kChains: level.chains where that is known, else 0.
   template <bool kUndo, int C, int kChains>
   static JAX_SIGLIB_STEP void ExpandStrip(T* s, Chains<T> b, Chains<T> next, int64_t from,
@@ -106,7 +109,7 @@ class BundleLevels {
         entry[c.value] = Simd::Load(v + (t * d + c.value) * W);
       });
       auto join = [&]() JAX_SIGLIB_LAMBDA {
-        V word = Simd::Load(b.data + t * W);
+        V word = Simd::Load(b.data + t * d * W);
         if (kUndo) word = Simd::Mul(word, sign);
         Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
           change[c.value] = Simd::MulAdd(word, entry[c.value], change[c.value]);
@@ -116,12 +119,11 @@ class BundleLevels {
       // out_k = S_k + B (x) v, and B is made of lower levels: so S_k = out_k - B (x) v.
       if (kUndo) join();
       for (int64_t n = 1; n < chains; ++n) {
-        const V word =
-            Simd::Mul(Simd::Load(b.data + n * b.stride + t * W), Simd::Set1(inverse[n]));
-        T* const to = next.data + (n - 1) * next.stride + t * W;
+        const V word = Simd::Mul(Simd::Load(b.data + n * b.stride + t * d * W),
+                                 Simd::Set1(inverse[n]));
+        T* const to = next.data + (n - 1) * next.stride + t * d * W;
         Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          Simd::Store(to + c.value * kRow,
-                      Simd::MulAdd(word, entry[c.value], value[c.value]));
+          Simd::Store(to + c.value * W, Simd::MulAdd(word, entry[c.value], value[c.value]));
         });
       }
       if (!kUndo) join();
@@ -136,9 +138,9 @@ class BundleLevels {
                                                Chains<T> y_word, const T* t_v,
                                                Chains<T> t_word, T* w,
                                                const BundleLevel<T>& level) {
-    ForStrips<4>(level.dimension, [&](auto columns, int64_t from) JAX_SIGLIB_LAMBDA {
+    ForStrips<kColumns>(level.dimension, [&](auto columns, int64_t from) JAX_SIGLIB_LAMBDA {
       constexpr int C = decltype(columns)::value;
-      const Chains<T> of{y.data + from * kRow, y.stride};
+      const Chains<T> of{y.data + from * W, y.stride};
       if (kFirst && from == 0)
         ContractStrip<C, true, kTwice>(ct + from * W, of, b, y_word, t_v, t_word, w, from,
                                        level);
@@ -164,9 +166,9 @@ class BundleLevels {
       const int64_t at = (t * d + from) * W;
       const T* const v = level.v + at;
       T* const sums = w + at;
-      T* const fall = y_word.data + t * W;
-      T* const t_fall = t_word.data + t * W;
-      const T* const rise = b.data + t * W;
+      T* const fall = y_word.data + t * d * W;
+      T* const t_fall = t_word.data + t * d * W;
+      const T* const rise = b.data + t * d * W;
       V sum[C];
       // Chain 0 begins here, with the level's own cotangent.
       const V word = Simd::Load(rise);
@@ -184,10 +186,10 @@ class BundleLevels {
       for (int64_t n = 1; n < chains; ++n) {
         const V scale = Simd::Set1(inverse[n]);
         const V above = Simd::Mul(Simd::Load(rise + n * b.stride), scale);
-        const T* const x = y.data + (n - 1) * y.stride + t * W;
+        const T* const x = y.data + (n - 1) * y.stride + t * d * W;
         V all = Simd::Zero(), t_all = Simd::Zero();
         Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          const V child = Simd::Load(x + c.value * kRow);
+          const V child = Simd::Load(x + c.value * W);
           change[c.value] = Simd::Add(change[c.value], child);
           const V entry = Simd::Load(v + c.value * W);
           all = c.value == 0 ? Simd::Mul(child, entry) : Simd::MulAdd(child, entry, all);

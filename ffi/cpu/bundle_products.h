@@ -1,8 +1,10 @@
 // The top level of a bundle of paths for a block of steps: matrix products with time
 // as the inner index, in tiles of R rows and C columns that stay in registers.
 //
-// A row is a word of level N-1 and its d children are the columns; a row's chain B
-// holds one vector for each of kSteps steps, and a step's increment v is d vectors.
+// A row is a word of level N-1 and its d children are the columns. For each step of a block
+// there are d vectors of the increment v, and as many of the chains B: one for each of the
+// words that are children of the same word. Of level 0 there is one word, and one in d is
+// used.
 #ifndef JAX_SIGLIB_CPU_BUNDLE_PRODUCTS_H_
 #define JAX_SIGLIB_CPU_BUNDLE_PRODUCTS_H_
 
@@ -49,8 +51,6 @@ class BundleProducts {
   using Simd = Vec<T>;
   using V = typename Simd::V;
   static constexpr int W = Simd::kLanes;
-  // From row to row of a chain.
-  static constexpr int64_t kRow = BundlePlan::kSteps * W;
 
   // out = before + B (x) v, summed over the steps; `before` may be out, and null for zeros.
   static void Add(T* out, const T* before, const T* b, const T* v, int64_t rows, int64_t d,
@@ -75,13 +75,13 @@ class BundleProducts {
   }
 
  private:
-  // Tiles of at most 12 vectors where there are 16 registers, and of 24 where AVX-512 has
-  // 32: 8 sums must be under way for two units that take 4 cycles each, and the more
-  // columns, the less often are the chains read.
-  static constexpr bool kManyRegisters = sizeof(V) == 64;
-  static constexpr int kColumns = kManyRegisters ? 8 : 4;
+  // Tiles of at most 12 vectors where there are 16 registers, and of 25 where there are 32:
+  // 8 sums must be under way for two units that take 4 cycles each, and the more columns,
+  // the less often are the chains read.
+  static constexpr int kColumns = kManyRegisters<T> ? 8 : 4;
   static constexpr int TileRows(int columns) {
-    if (kManyRegisters) return columns <= 4 ? 6 : columns <= 6 ? 4 : 3;
+    if (kManyRegisters<T>)
+      return columns <= 4 ? 6 : columns == 5 ? 5 : columns == 6 ? 4 : 3;
     return columns == 4 ? 3 : 4;
   }
 
@@ -90,26 +90,30 @@ class BundleProducts {
                                        int64_t rows, int64_t d, int64_t steps) {
     ForTiles<TileRows(C)>(rows, [&](auto tile, int64_t row) JAX_SIGLIB_LAMBDA {
       constexpr int R = decltype(tile)::value;
-      const T* rise = b + row * kRow;
+      const T* rise = b + row * W;
       const T* step = v;
       V sum[R][C];
       Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
-        Unroll<0, C>([&](auto c)
-                         JAX_SIGLIB_LAMBDA { sum[r.value][c.value] = Simd::Zero(); });
+        Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+          sum[r.value][c.value] = Simd::Zero();
+          // What is there already of the tile behind this one: it is to be added to.
+          if (before != nullptr)
+            __builtin_prefetch(before + ((row + R + r.value) * d + c.value) * W, 1);
+        });
       });
       for (int64_t t = 0; t < steps; ++t) {
         V each[R];
         Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
-          each[r.value] = Simd::Load(rise + r.value * kRow);
+          each[r.value] = Simd::Load(rise + r.value * W);
         });
         Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          const V entry = Simd::Load(step + c.value * W);
+          const V entry = InRegister(Simd::Load(step + c.value * W));
           Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
             sum[r.value][c.value] =
                 Simd::MulAdd(each[r.value], entry, sum[r.value][c.value]);
           });
         });
-        rise += W;
+        rise += d * W;
         step += d * W;
       }
       Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
@@ -157,10 +161,10 @@ class BundleProducts {
       auto product = [&](const T* step, T* fall) JAX_SIGLIB_LAMBDA {
         V product[R];
         Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
-          product[r.value] = kFirst ? Simd::Zero() : Simd::Load(fall + r.value * kRow);
+          product[r.value] = kFirst ? Simd::Zero() : Simd::Load(fall + r.value * W);
         });
         Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          const V at = Simd::Load(step + c.value * W);
+          const V at = InRegister(Simd::Load(step + c.value * W));
           Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
             product[r.value] =
                 kFirst && c.value == 0
@@ -169,19 +173,22 @@ class BundleProducts {
           });
         });
         Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
-          Simd::Store(fall + r.value * kRow, product[r.value]);
+          Simd::Store(fall + r.value * W, product[r.value]);
         });
       };
       for (int64_t t = 0; t < steps; ++t) {
-        const T* const rise = b + row * kRow + t * W;
+        const T* const rise = b + (t * d + row) * W;
         T* const sums = w + t * d * W;
-        product(v + t * d * W, y + row * kRow + t * W);
-        if constexpr (kTwice) product(t_v + t * d * W, t_y + row * kRow + t * W);
+        product(v + t * d * W, y + (t * d + row) * W);
+        if constexpr (kTwice) product(t_v + t * d * W, t_y + (t * d + row) * W);
+        V each[R];
+        Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
+          each[r.value] = InRegister(Simd::Load(rise + r.value * W));
+        });
         Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
           V sum = Simd::Load(sums + c.value * W);
           Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
-            sum = Simd::MulAdd(Simd::Load(rise + r.value * kRow), entry[r.value][c.value],
-                               sum);
+            sum = Simd::MulAdd(each[r.value], entry[r.value][c.value], sum);
           });
           Simd::Store(sums + c.value * W, sum);
         });

@@ -15,7 +15,6 @@ class BundleTangents {
   using Simd = Vec<T>;
   using V = typename Simd::V;
   static constexpr int W = Simd::kLanes;
-  static constexpr int64_t kRow = BundlePlan::kSteps * W;
 
   // BundleLevels::Expand for tangents: those of s in t_s, of the increments in t_v. Without
   // s only the tangents are made, of t_s and of the chains.
@@ -56,7 +55,8 @@ class BundleTangents {
       for (int64_t t = level.steps - 1; t >= 0; --t) {
         V sum = Simd::Add(behind, change);
         for (int64_t n = 1; n < level.chains; ++n) {
-          const V child = Simd::Load(t_y.data + (n - 1) * t_y.stride + j * kRow + t * W);
+          const V child =
+              Simd::Load(t_y.data + (n - 1) * t_y.stride + (t * level.dimension + j) * W);
           change = Simd::Add(change, child);
           sum = Simd::MulAdd(child, Simd::Set1(level.inverse[n]), sum);
         }
@@ -69,7 +69,7 @@ class BundleTangents {
 
  private:
   static DualChains<T> From(DualChains<T> chains, int64_t column) {
-    return {chains.data + column * kRow, chains.tangent + column * kRow, chains.stride};
+    return {chains.data + column * W, chains.tangent + column * W, chains.stride};
   }
 
   template <bool kUndo, bool kValues, int C>
@@ -100,7 +100,7 @@ class BundleTangents {
         });
       };
       auto step = [&]() JAX_SIGLIB_LAMBDA {
-        V word = Simd::Load(b.data + t * W), t_word = Simd::Load(b.tangent + t * W);
+        V word = Simd::Load(b.data + t * d * W), t_word = Simd::Load(b.tangent + t * d * W);
         if (kUndo) {
           word = Simd::Mul(word, Simd::Set1(T(-1)));
           t_word = Simd::Mul(t_word, Simd::Set1(T(-1)));
@@ -115,13 +115,13 @@ class BundleTangents {
       if (kUndo) step();
       for (int64_t n = 1; n < chains; ++n) {
         const V scale = Simd::Set1(inverse[n]);
-        T* const to = next.data + (n - 1) * next.stride + t * W;
-        T* const t_to = next.tangent + (n - 1) * next.stride + t * W;
-        join(Simd::Mul(Simd::Load(b.data + n * b.stride + t * W), scale),
-             Simd::Mul(Simd::Load(b.tangent + n * b.stride + t * W), scale), value, t_value,
-             [&](auto c, V chain, V t_chain) JAX_SIGLIB_LAMBDA {
-               if (kValues) Simd::Store(to + c.value * kRow, chain);
-               Simd::Store(t_to + c.value * kRow, t_chain);
+        T* const to = next.data + (n - 1) * next.stride + t * d * W;
+        T* const t_to = next.tangent + (n - 1) * next.stride + t * d * W;
+        join(Simd::Mul(Simd::Load(b.data + n * b.stride + t * d * W), scale),
+             Simd::Mul(Simd::Load(b.tangent + n * b.stride + t * d * W), scale), value,
+             t_value, [&](auto c, V chain, V t_chain) JAX_SIGLIB_LAMBDA {
+               if (kValues) Simd::Store(to + c.value * W, chain);
+               Simd::Store(t_to + c.value * W, t_chain);
              });
       }
       if (!kUndo) step();

@@ -49,6 +49,8 @@ struct SigJob {
   Operand<T> out, t_out, ct_path;
   // Of bundles: where the cotangent of the first point goes, if not to ct_path.
   Operand<T> ct_first;
+
+  bool adjoint() const { return ct_path.data != nullptr; }
 };
 
 template <class T>

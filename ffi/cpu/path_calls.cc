@@ -21,8 +21,8 @@ bool RunBundles(const SigJob<T>& job, typename Kernels<T>::Path kernel, int64_t 
                 Threads threads) {
   const TensorAlgebra& algebra = job.plan.algebra();
   const int64_t points = std::min<int64_t>(job.points, 1 << 20), n = job.batch.size();
-  const BundlePlan bundles(algebra, job.order);
-  if (!bundles.Pays<U>(n, points, lanes, job.ct_path.data != nullptr)) return false;
+  const BundlePlan bundles(algebra, job.order, job.adjoint());
+  if (!bundles.Pays<U>(n, points, lanes)) return false;
   Run<T>(threads, (n + lanes - 1) / lanes, algebra.length() * points * lanes,
          bundles.scratch<U>(lanes) * static_cast<int64_t>(sizeof(U) / sizeof(T)),
          [&](int64_t begin, int64_t end, T* scratch) { kernel(job, begin, end, scratch); });
@@ -56,7 +56,7 @@ bool DoInPieces(const SigJob<T>& job, InPieces&& in_pieces, Threads threads) {
     return false;
   if (!Pieces<T>::MayPay(job, kernels.lanes)) return false;
   const Pieces<T> cut(job, kernels.lanes);
-  if (!cut.Pays(job.ct_path.data != nullptr)) return false;
+  if (!cut.Pays()) return false;
   in_pieces(job, cut, kernels, threads);
   return true;
 }

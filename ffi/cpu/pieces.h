@@ -9,30 +9,61 @@
 #include <cstdint>
 
 #include "bundle_plan.h"
+#include "combine_job.h"
 #include "kernels.h"
 #include "run.h"
 
 namespace jax_siglib {
 
-// out += left (x) right, of so many words and entries.
+// Products of signatures of pieces, one at a time, without scalar terms. Calls take
+// plan().worker_scratch() entries.
 template <class T>
-void AddProduct(T* out, const T* left, int64_t words, const T* right, int64_t row) {
-  for (int64_t i = 0; i < words; ++i)
-    for (int64_t j = 0; j < row; ++j) out[i * row + j] += left[i] * right[j];
-}
+class Products {
+ public:
+  Products(const TensorAlgebra& algebra, const Kernels<T>& kernels)
+      : plan_(algebra.dimension(), algebra.degree(), false),
+        one_(Dims()),
+        kernels_(kernels) {}
 
-// a = a (x) b, level by level from the top down.
-template <class T>
-void CombineInPlace(const TensorAlgebra& algebra, T* a, const T* b) {
-  for (int64_t n = algebra.degree(); n >= 1; --n) {
-    T* const out = a + algebra.offset(n);
-    for (int64_t k = n - 1; k >= 1; --k)
-      AddProduct(out, a + algebra.offset(k), algebra.size(k), b + algebra.offset(n - k),
-                 algebra.size(n - k));
-    const T* const right = b + algebra.offset(n);
-    for (int64_t i = 0; i < algebra.size(n); ++i) out[i] += right[i];
+  const CombinePlan<T>& plan() const { return plan_; }
+  CombineJob<T> Job() const { return {plan_, one_, false}; }
+
+  // a = a (x) b.
+  void Combine(T* a, const T* b, T* scratch) const {
+    CombineJob<T> job = Job();
+    job.products = 1;
+    job.term[0].data = job.left[0].data = job.out.data = a;
+    job.term[1].data = job.right[0].data = b;
+    kernels_.sig_combine(job, JoinPhase::kWhole, 0, 1, scratch);
   }
-}
+
+  // Its tangent but for a, which it leaves: t_a = t_a (x) b + a (x) t_b. Neither a's nor
+  // b's top level is read.
+  void CombineTangents(const T* a, T* t_a, const T* b, const T* t_b, T* scratch) const {
+    CombineJob<T> job = Job();
+    job.products = 2;
+    job.term[0].data = job.left[0].data = job.out.data = t_a;
+    job.term[1].data = job.right[1].data = t_b;
+    job.right[0].data = b;
+    job.left[1].data = a;
+    kernels_.sig_combine(job, JoinPhase::kWhole, 0, 1, scratch);
+  }
+
+  // The cotangents of a and b, given that of a (x) b, which becomes that of a.
+  void Pull(T* ct, const T* a, const T* b, T* ct_b, T* scratch) const {
+    CombineJob<T> job = Job();
+    job.ct_out.data = job.ct_left.data = ct;
+    job.left[0].data = a;
+    job.right[0].data = b;
+    job.ct_right.data = ct_b;
+    kernels_.sig_combine_backprop(job, JoinPhase::kWhole, 0, 1, scratch);
+  }
+
+ private:
+  CombinePlan<T> plan_;
+  Batch one_;
+  const Kernels<T>& kernels_;
+};
 
 // The paths of a job in slots, one for each piece: pieces of the same number of steps, and
 // in the last slot what is left of them, if anything is.
@@ -42,7 +73,7 @@ class Pieces {
   Pieces(const SigJob<T>& job, int64_t lanes)
       : job_(job), lanes_(lanes), n_(job.batch.size()) {
     const int64_t steps = job.points - 1;
-    pieces_ = lanes * std::clamp<int64_t>(steps / (lanes * kLeastSteps), 1, kMostBundles);
+    pieces_ = lanes * std::clamp<int64_t>(steps / (lanes * kSteps), 1, kMostBundles);
     steps_ = steps / pieces_;
     rest_ = steps - pieces_ * steps_;
   }
@@ -51,13 +82,15 @@ class Pieces {
   // long that putting them together is little beside them.
   static bool MayPay(const SigJob<T>& job, int64_t lanes) {
     const int64_t n = job.batch.size();
-    return n > 0 && 4 * n <= 3 * lanes && job.points > lanes * kLeastSteps;
+    const int64_t steps = job.plan.algebra().degree() > 5 ? kSteps : kLeastSteps;
+    return n > 0 && 4 * n <= 3 * lanes && job.points > lanes * steps;
   }
   // And if their signatures fit in as much memory as a bundle may take.
-  bool Pays(bool adjoint) const {
+  bool Pays() const {
     const TensorAlgebra& algebra = job_.plan.algebra();
     return algebra.length() <= kMostEntries / (n_ * (pieces_ + 1)) &&
-           BundlePlan(algebra).template Pays<T>(n_ * pieces_, steps_ + 1, lanes_, adjoint);
+           BundlePlan(algebra, 1, job_.adjoint())
+               .template Pays<T>(n_ * pieces_, steps_ + 1, lanes_);
   }
 
   int64_t paths() const { return n_; }
@@ -109,9 +142,10 @@ class Pieces {
   }
 
  private:
-  // Of a piece, at least; and bundles of pieces of one path, at most, so that there is
-  // something to do for several threads.
-  static constexpr int64_t kLeastSteps = 64;
+  // Of a piece, at least: before there are more of them than lanes, or to do it at all; of
+  // high degrees a product takes as long as more steps. And bundles of pieces of one path,
+  // at most, so that there is something to do for several threads.
+  static constexpr int64_t kSteps = 64, kLeastSteps = 32;
   static constexpr int64_t kMostBundles = 4;
   static constexpr int64_t kMostEntries = (64 << 20) / static_cast<int64_t>(sizeof(T));
 
@@ -125,7 +159,7 @@ class Pieces {
     jax_siglib::Run<T>(
         threads, (batch.size() + lanes_ - 1) / lanes_,
         plan.algebra().length() * steps * lanes_,
-        BundlePlan(plan.algebra()).template scratch<T>(lanes_),
+        BundlePlan(plan.algebra(), 1, job.adjoint()).template scratch<T>(lanes_),
         [&](int64_t begin, int64_t end, T* scratch) { kernel(job, begin, end, scratch); });
   }
 
@@ -146,16 +180,18 @@ void SigOfPieces(const SigJob<T>& job, const Pieces<T>& cut, const Kernels<T>& k
     piece.path = part.Points(job.path, job.point_stride);
     piece.out = part.Of(cut.Rows(sigs.data(), length), length);
   });
-  Run<T>(threads, cut.paths(), slots * length, 0, [&](int64_t begin, int64_t end, T*) {
-    for (int64_t b = begin; b < end; ++b) {
-      T* const first = sigs.data() + b * slots * length;
-      for (int64_t i = 1; i < slots; ++i)
-        CombineInPlace(algebra, first, first + i * length);
-      T* const to = job.batch.At(job.out, b);
-      std::copy_n(first, length, to);
-      if (job.scalar_term) to[-1] = T(1);
-    }
-  });
+  const Products<T> products(algebra, kernels);
+  Run<T>(threads, cut.paths(), slots * length, products.plan().worker_scratch(),
+         [&](int64_t begin, int64_t end, T* scratch) {
+           for (int64_t b = begin; b < end; ++b) {
+             T* const first = sigs.data() + b * slots * length;
+             for (int64_t i = 1; i < slots; ++i)
+               products.Combine(first, first + i * length, scratch);
+             T* const to = job.batch.At(job.out, b);
+             std::copy_n(first, length, to);
+             if (job.scalar_term) to[-1] = T(1);
+           }
+         });
 }
 
 }  // namespace jax_siglib

@@ -4,28 +4,9 @@
 #ifndef JAX_SIGLIB_CPU_PIECES_DERIVATIVES_H_
 #define JAX_SIGLIB_CPU_PIECES_DERIVATIVES_H_
 
-#include "combine_job.h"
 #include "pieces.h"
 
 namespace jax_siglib {
-
-// The tangent of CombineInPlace but for a, which it leaves: t_a = t_a (x) b + a (x) t_b.
-// Neither a's nor b's top level is read.
-template <class T>
-void CombineTangentInPlace(const TensorAlgebra& algebra, const T* a, T* t_a, const T* b,
-                           const T* t_b) {
-  for (int64_t n = algebra.degree(); n >= 1; --n) {
-    T* const out = t_a + algebra.offset(n);
-    for (int64_t k = n - 1; k >= 1; --k) {
-      const int64_t words = algebra.size(k), row = algebra.size(n - k);
-      const int64_t left = algebra.offset(k), right = algebra.offset(n - k);
-      AddProduct(out, t_a + left, words, b + right, row);
-      AddProduct(out, a + left, words, t_b + right, row);
-    }
-    const T* const more = t_b + algebra.offset(n);
-    for (int64_t i = 0; i < algebra.size(n); ++i) out[i] += more[i];
-  }
-}
 
 // Signatures of the pieces below the top level, in rows of that many entries.
 template <class T>
@@ -67,19 +48,23 @@ void SigJvpOfPieces(const SigJob<T>& job, const Pieces<T>& cut, const Kernels<T>
             piece.t_path = part.Points(job.t_path, job.t_point_stride);
             piece.t_out = part.Of(cut.Rows(t_sigs.data(), length), length);
           });
-  Run<T>(threads, cut.paths(), slots * length, 0, [&](int64_t begin, int64_t end, T*) {
-    for (int64_t b = begin; b < end; ++b) {
-      T* const sig = sigs.Of(b);
-      T* const t_sig = t_sigs.data() + b * slots * length;
-      for (int64_t i = 1; i < slots; ++i) {
-        CombineTangentInPlace(algebra, sig, t_sig, sig + i * lower, t_sig + i * length);
-        CombineInPlace(sigs.algebra(), sig, sig + i * lower);
-      }
-      T* const to = job.batch.At(job.t_out, b);
-      std::copy_n(t_sig, length, to);
-      if (job.scalar_term) to[-1] = T(0);
-    }
-  });
+  const Products<T> products(algebra, kernels), below(sigs.algebra(), kernels);
+  Run<T>(threads, cut.paths(), slots * length,
+         std::max(products.plan().worker_scratch(), below.plan().worker_scratch()),
+         [&](int64_t begin, int64_t end, T* scratch) {
+           for (int64_t b = begin; b < end; ++b) {
+             T* const sig = sigs.Of(b);
+             T* const t_sig = t_sigs.data() + b * slots * length;
+             for (int64_t i = 1; i < slots; ++i) {
+               products.CombineTangents(sig, t_sig, sig + i * lower, t_sig + i * length,
+                                        scratch);
+               below.Combine(sig, sig + i * lower, scratch);
+             }
+             T* const to = job.batch.At(job.t_out, b);
+             std::copy_n(t_sig, length, to);
+             if (job.scalar_term) to[-1] = T(0);
+           }
+         });
 }
 
 // The signature of the job is not needed: it is that of its path.
@@ -94,9 +79,9 @@ void SigBackpropOfPieces(const SigJob<T>& job, const Pieces<T>& cut,
   // those of their first points, each of which is the last of another piece too.
   Scratch<T> before(cut.paths() * slots * lower), cts(cut.paths() * slots * length);
   Scratch<T> firsts(cut.paths() * slots * d);
-  const CombinePlan<T> products(d, algebra.degree(), false);
-  const Batch one((Dims()));
-  Run<T>(threads, cut.paths(), slots * length, products.adjoint_worker_scratch(),
+  const Products<T> products(algebra, kernels), below(sigs.algebra(), kernels);
+  Run<T>(threads, cut.paths(), slots * length,
+         std::max(products.plan().adjoint_worker_scratch(), below.plan().worker_scratch()),
          [&](int64_t begin, int64_t end, T* scratch) {
            for (int64_t b = begin; b < end; ++b) {
              const T* const sig = sigs.Of(b);
@@ -105,18 +90,13 @@ void SigBackpropOfPieces(const SigJob<T>& job, const Pieces<T>& cut,
              std::copy_n(sig, lower, left + lower);
              for (int64_t i = 2; i < slots; ++i) {
                std::copy_n(left + (i - 1) * lower, lower, left + i * lower);
-               CombineInPlace(sigs.algebra(), left + i * lower, sig + (i - 1) * lower);
+               below.Combine(left + i * lower, sig + (i - 1) * lower, scratch);
              }
              // That of all slots so far becomes that of the first.
              std::copy_n(job.batch.At(job.ct_out, b), length, ct);
-             for (int64_t i = slots - 1; i >= 1; --i) {
-               CombineJob<T> product(products, one, false);
-               product.ct_out.data = product.ct_left.data = ct;
-               product.left[0].data = left + i * lower;
-               product.right[0].data = sig + i * lower;
-               product.ct_right.data = ct + i * length;
-               kernels.sig_combine_backprop(product, JoinPhase::kWhole, 0, 1, scratch);
-             }
+             for (int64_t i = slots - 1; i >= 1; --i)
+               products.Pull(ct, left + i * lower, sig + i * lower, ct + i * length,
+                             scratch);
            }
          });
   cut.Run(threads, kernels.sig_backprop_bundle, job.plan,

@@ -1,8 +1,8 @@
 // sig, its tangent and its adjoint for bundles of paths (bundle_plan.h). For a block of
-// steps the words are walked depth first in slices small enough to keep their chains in
-// cache: up to level N-1 word by word (bundle_levels.h), and what lies above as a matrix
-// product (bundle_products.h). The signature's own top level is never read going back,
-// and its cotangent never changes.
+// steps the words are walked depth first: up to level N-1 word by word (bundle_levels.h),
+// and what lies above the d children of a word of level N-2 as a matrix product
+// (bundle_products.h). The signature's own top level is never read going back, and its
+// cotangent never changes.
 #ifndef JAX_SIGLIB_CPU_SIG_BUNDLE_H_
 #define JAX_SIGLIB_CPU_SIG_BUNDLE_H_
 
@@ -24,7 +24,6 @@ template <class T, class In>
 class BundleWalk {
  public:
   static constexpr int W = Vec<T>::kLanes;
-  static constexpr int64_t kRow = BundlePlan::kSteps * W;
 
   // degree is at most the plan's (a walk may stop below its top).
   BundleWalk(const JoinPlan<T>& plan, const BundlePlan& at, T* scratch, int64_t degree)
@@ -33,9 +32,9 @@ class BundleWalk {
         at_(at),
         scratch_(scratch),
         top_(degree - 1) {
-    // Of the words of this level each slice has a sum of its own for the increments.
+    // The words above each of this level have a sum of their own for the increments.
     if (algebra_.size(top_) >= kLongSum) part_level_ = top_ / 2;
-    for (int64_t i = 0; i < kRow; ++i) Vectors(at.ones())[i] = T(1);
+    std::fill_n(Vectors(at.ones()), at.increments() * W, T(1));
   }
 
   BundleWalk(const JoinPlan<T>& plan, const BundlePlan& at, T* scratch)
@@ -51,18 +50,16 @@ class BundleWalk {
 
   // At level 0 every chain is 1 at every step.
   Chains<T> Root() const { return {Vectors(at_.ones()), 0}; }
-  Chains<T> Up(int64_t k) const { return {Vectors(at_.up(k)), at_.chain_stride(k) * W}; }
-  Chains<T> Down(int64_t k) const {
-    return {Vectors(at_.down(k)), at_.chain_stride(k) * W};
-  }
+  Chains<T> Up(int64_t k) const { return {Vectors(at_.up(k)), at_.chain() * W}; }
+  Chains<T> Down(int64_t k) const { return {Vectors(at_.down(k)), at_.chain() * W}; }
 
   // Chains with tangents; those of the constant 1 are zeros.
   DualChains<T> DualRoot(int64_t zeros) const {
-    std::fill_n(Vectors(zeros), kRow, T(0));
+    std::fill_n(Vectors(zeros), at_.increments() * W, T(0));
     return {Vectors(at_.ones()), Vectors(zeros), 0};
   }
-  DualChains<T> Dual(int64_t k, int64_t chains, int64_t tangents) const {
-    return {Vectors(chains), Vectors(tangents), at_.chain_stride(k) * W};
+  DualChains<T> Dual(int64_t chains, int64_t tangents) const {
+    return {Vectors(chains), Vectors(tangents), at_.chain() * W};
   }
 
   // What is read from an operand has no low part.
@@ -120,23 +117,23 @@ class BundleWalk {
     return {algebra_.dimension(), top_ + 1 - k,    steps_,
             Vectors(at_.v()),     plan_.inverse(), at_.low() * W};
   }
-  // Chains from word number i of the slice on.
+  // Chains of one word of several.
   static Chains<T> From(Chains<T> chains, int64_t i) {
-    return {chains.data + i * kRow, chains.stride};
+    return {chains.data + i * W, chains.stride};
   }
   static DualChains<T> From(DualChains<T> chains, int64_t i) {
-    return {chains.data + i * kRow, chains.tangent + i * kRow, chains.stride};
+    return {chains.data + i * W, chains.tangent + i * W, chains.stride};
   }
   void Clear(T* w) const { std::fill_n(w, steps_ * algebra_.dimension() * W, T(0)); }
 
-  // f(i, words, part) for slices of words number i on of `count` words of level k; part is
-  // where their share of w is to be added up.
+  // f(i, part) for word number i of `count` words of level k; part is where its share of w
+  // is to be added up.
   template <class F>
-  JAX_SIGLIB_INLINE void ForSlices(int64_t k, int64_t count, T* w, F&& f) const {
+  JAX_SIGLIB_INLINE void ForWords(int64_t k, int64_t count, T* w, F&& f) const {
     T* const part = k == part_level_ ? Vectors(at_.part()) : w;
-    for (int64_t i = 0; i < count; i += at_.slice()) {
+    for (int64_t i = 0; i < count; ++i) {
       if (part != w) Clear(part);
-      f(i, std::min(at_.slice(), count - i), part);
+      f(i, part);
       if (part != w)
         for (int64_t j = 0; j < steps_ * algebra_.dimension() * W; ++j) w[j] += part[j];
     }
@@ -164,10 +161,9 @@ class BundleWalk {
       return WithTop(sig_, first, count, [&](T* out, const T* before) JAX_SIGLIB_LAMBDA {
         BundleProducts<T>::Add(out, before, b.data, Vectors(at_.v()), count, d, steps_);
       });
-    for (int64_t i = 0; i < count; i += at_.slice()) {
-      const int64_t words = std::min(at_.slice(), count - i);
-      ExpandSlice<false>(k, first + i, words, From(b, i));
-      Rise(k + 1, (first + i) * d, words * d, Up(k + 1));
+    for (int64_t i = 0; i < count; ++i) {
+      Expand<false>(k, first + i, From(b, i));
+      Rise(k + 1, (first + i) * d, d, Up(k + 1));
     }
   }
 
@@ -180,17 +176,14 @@ class BundleWalk {
         BundleProducts<T>::Add(out, out, b.data, t_v_, count, d, steps_);
       });
     }
-    const DualChains<T> next = Dual(k + 1, at_.up(k + 1), at_.down(k + 1));
+    const DualChains<T> next = Dual(at_.up(k + 1), at_.down(k + 1));
     const BundleLevel<T> level = LevelAt(k);
-    for (int64_t i = 0; i < count; i += at_.slice()) {
-      const int64_t words = std::min(at_.slice(), count - i);
-      for (int64_t j = 0; j < words; ++j) {
-        const int64_t child = (first + i + j) * d;
-        BundleTangents<T>::template Expand<false>(
-            Words(sig_, k + 1, child), Words(ct_sig_, k + 1, child), From(b, i + j),
-            From(next, j * d), t_v_, level, fresh_);
-      }
-      RiseTangent(k + 1, (first + i) * d, words * d, next);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t child = (first + i) * d;
+      BundleTangents<T>::template Expand<false>(Words(sig_, k + 1, child),
+                                                Words(ct_sig_, k + 1, child), From(b, i),
+                                                next, t_v_, level, fresh_);
+      RiseTangent(k + 1, child, d, next);
     }
   }
 
@@ -201,24 +194,20 @@ class BundleWalk {
       return BundleProducts<T>::Contract(Words(ct_sig_, k + 1, first * d), b.data,
                                          Vectors(at_.v()), y.data, w, count, d, steps_);
     const BundleLevel<T> level = LevelAt(k);
-    ForSlices(k, count, w, [&](int64_t i, int64_t words, T* part) JAX_SIGLIB_LAMBDA {
-      ExpandSlice<true>(k, first + i, words, From(b, i));
-      Sweep(k + 1, (first + i) * d, words * d, Up(k + 1), Down(k + 1), part);
-      for (int64_t j = 0; j < words; ++j)
-        BundleLevels<T>::Contract(Words(ct_sig_, k + 1, (first + i + j) * d),
-                                  From(Down(k + 1), j * d), From(b, i + j), From(y, i + j),
-                                  part, level);
+    ForWords(k, count, w, [&](int64_t i, T* part) JAX_SIGLIB_LAMBDA {
+      const int64_t child = (first + i) * d;
+      Expand<true>(k, first + i, From(b, i));
+      Sweep(k + 1, child, d, Up(k + 1), Down(k + 1), part);
+      BundleLevels<T>::Contract(Words(ct_sig_, k + 1, child), Down(k + 1), From(b, i),
+                                From(y, i), part, level);
     });
   }
 
+  // A word's children and their chains.
   template <bool kUndo>
-  void ExpandSlice(int64_t k, int64_t first, int64_t words, Chains<T> b) const {
-    const int64_t d = algebra_.dimension();
-    const BundleLevel<T> level = LevelAt(k);
-    for (int64_t j = 0; j < words; ++j)
-      BundleLevels<T>::template Expand<kUndo>(Words(sig_, k + 1, (first + j) * d),
-                                              From(b, j), From(Up(k + 1), j * d), level,
-                                              fresh_);
+  void Expand(int64_t k, int64_t word, Chains<T> b) const {
+    BundleLevels<T>::template Expand<kUndo>(Words(sig_, k + 1, word * algebra_.dimension()),
+                                            b, Up(k + 1), LevelAt(k), fresh_);
   }
 
   const JoinPlan<T>& plan_;
@@ -240,7 +229,7 @@ template <class T, class In>
 void SigBundleForward(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin,
                       int64_t end, T* scratch) {
   const TensorAlgebra& algebra = plan.algebra();
-  const BundlePlan at(algebra);
+  const BundlePlan at(algebra, 1, false);
   for (int64_t i = begin; i < end; ++i) {
     BundleWalk<T, In> walk(plan, at, scratch);
     T* const sig = walk.Vectors(at.full());
@@ -249,7 +238,7 @@ void SigBundleForward(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t be
     In* out[Vec<T>::kLanes];
     bundle.Find(job.path, path);
     bundle.Find(job.out, out);
-    ForBlocks(job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
+    ForBlocks(at, job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
       walk.Read(path, first, steps, job.point_stride, at.v());
       if (first + steps == job.points - 1) walk.DeliverTop(out, bundle.count());
       walk.Forward(sig, steps, first == 0);
@@ -264,7 +253,7 @@ template <class T, class In>
 void SigBundleTangent(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin,
                       int64_t end, T* scratch) {
   const TensorAlgebra& algebra = plan.algebra();
-  const BundlePlan at(algebra);
+  const BundlePlan at(algebra, 1, false);
   for (int64_t i = begin; i < end; ++i) {
     BundleWalk<T, In> walk(plan, at, scratch);
     T* const t_sig = walk.Vectors(at.full());
@@ -274,7 +263,7 @@ void SigBundleTangent(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t be
     bundle.Find(job.path, path);
     bundle.Find(job.t_path, t_path);
     bundle.Find(job.t_out, t_out);
-    ForBlocks(job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
+    ForBlocks(at, job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
       walk.Read(path, first, steps, job.point_stride, at.v());
       walk.Read(t_path, first, steps, job.t_point_stride, at.w());
       if (first + steps == job.points - 1) walk.DeliverTop(t_out, bundle.count());
@@ -291,7 +280,7 @@ template <class T, class In>
 void SigBundleAdjoint(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin,
                       int64_t end, T* scratch) {
   const TensorAlgebra& algebra = plan.algebra();
-  const BundlePlan at(algebra);
+  const BundlePlan at(algebra, 1, true);
   BundleWalk<T, In> walk(plan, at, scratch);
   T* const sig = walk.Vectors(at.lower());
   T* const ct_sig = walk.Vectors(at.full());
@@ -307,7 +296,7 @@ void SigBundleAdjoint(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t be
     walk.ClearLow(sig);
     walk.ClearLow(ct_sig);
     PointCotangents<T, In> points(job, at, bundle, scratch);
-    ForBlocksBack(job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
+    ForBlocksBack(at, job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
       walk.Read(path, first, steps, job.point_stride, at.v());
       walk.Adjoint(sig, ct_sig, w, steps);
       points.WriteBlock(w, first, steps);

@@ -33,7 +33,7 @@ class BundleHvpWalk : private BundleWalk<T, In> {
     t_v_ = t_v;
     steps_ = steps;
     Clear(w);
-    Sweep(0, 0, 1, DualRoot(at_.t_up(0)), Dual(0, at_.down(0), at_.t_down(0)), w);
+    Sweep(0, 0, 1, DualRoot(at_.t_up(0)), Dual(at_.down(0), at_.t_down(0)), w);
   }
 
  private:
@@ -42,7 +42,7 @@ class BundleHvpWalk : private BundleWalk<T, In> {
   using Walk::ct_sig_;
   using Walk::Dual;
   using Walk::DualRoot;
-  using Walk::ForSlices;
+  using Walk::ForWords;
   using Walk::From;
   using Walk::LevelAt;
   using Walk::sig_;
@@ -60,26 +60,20 @@ class BundleHvpWalk : private BundleWalk<T, In> {
       return BundleProducts<T>::ContractTwice(Words(ct_sig_, k + 1, first * d), b.tangent,
                                               level.v, t_v_, y.data, y.tangent, w, count, d,
                                               steps_);
-    const DualChains<T> up = Dual(k + 1, at_.up(k + 1), at_.t_up(k + 1));
-    const DualChains<T> down = Dual(k + 1, at_.down(k + 1), at_.t_down(k + 1));
-    ForSlices(k, count, w, [&](int64_t i, int64_t words, T* part) JAX_SIGLIB_LAMBDA {
-      for (int64_t j = 0; j < words; ++j) {
-        const int64_t child = (first + i + j) * d;
-        T* const s = k + 1 == top_ ? nullptr : Words(sig_, k + 1, child);
-        BundleTangents<T>::template Expand<true>(s, Words(t_sig_, k + 1, child),
-                                                 From(b, i + j), From(up, j * d), t_v_,
-                                                 level, false);
-      }
-      Sweep(k + 1, (first + i) * d, words * d, up, down, part);
+    const DualChains<T> up = Dual(at_.up(k + 1), at_.t_up(k + 1));
+    const DualChains<T> down = Dual(at_.down(k + 1), at_.t_down(k + 1));
+    ForWords(k, count, w, [&](int64_t i, T* part) JAX_SIGLIB_LAMBDA {
+      const int64_t child = (first + i) * d;
+      T* const s = k + 1 == top_ ? nullptr : Words(sig_, k + 1, child);
+      BundleTangents<T>::template Expand<true>(s, Words(t_sig_, k + 1, child), From(b, i),
+                                               up, t_v_, level, false);
+      Sweep(k + 1, child, d, up, down, part);
       if (k == 0)
         return BundleTangents<T>::ContractRoot(t_ct_sig_, {down.tangent, down.stride}, part,
                                                level);
-      for (int64_t j = 0; j < words; ++j) {
-        const int64_t child = (first + i + j) * d;
-        BundleTangents<T>::Contract(Words(ct_sig_, k + 1, child),
-                                    Words(t_ct_sig_, k + 1, child), From(down, j * d),
-                                    From(b, i + j), From(y, i + j), t_v_, part, level);
-      }
+      BundleTangents<T>::Contract(Words(ct_sig_, k + 1, child),
+                                  Words(t_ct_sig_, k + 1, child), down, From(b, i),
+                                  From(y, i), t_v_, part, level);
     });
   }
 
@@ -92,7 +86,7 @@ void SigBundleAdjointTangent(const SigJob<In>& job, const JoinPlan<T>& plan, int
                              int64_t end, T* scratch) {
   constexpr int W = Vec<T>::kLanes;
   const TensorAlgebra& algebra = plan.algebra();
-  const BundlePlan at(algebra, job.order);
+  const BundlePlan at(algebra, job.order, true);
   T* const sig = scratch + at.lower() * W;
   T* const t_sig = scratch + at.t_lower() * W;
   T* const ct_sig = scratch + at.full() * W;
@@ -112,14 +106,14 @@ void SigBundleAdjointTangent(const SigJob<In>& job, const JoinPlan<T>& plan, int
       below.Read(t_path, first, steps, job.t_point_stride, at.t_v());
     };
     for (T* const x : {sig, t_sig, ct_sig, t_ct_sig}) below.ClearLow(x);
-    ForBlocks(job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
+    ForBlocks(at, job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
       read(first, steps);
       below.Tangent(sig, t_sig, t_v, steps, first == 0);
     });
     ReadLanes(g, algebra.length(), ct_sig);
     std::fill_n(t_ct_sig, algebra.offset(algebra.degree()) * W, T(0));
     PointCotangents<T, In> points(job, at, bundle, scratch);
-    ForBlocksBack(job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
+    ForBlocksBack(at, job.points - 1, [&](int64_t first, int64_t steps) JAX_SIGLIB_LAMBDA {
       read(first, steps);
       walk.Adjoint(sig, t_sig, ct_sig, t_ct_sig, t_v, w, steps);
       points.WriteBlock(w, first, steps);

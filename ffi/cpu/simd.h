@@ -39,6 +39,19 @@ namespace JAX_SIGLIB_ISA {
 template <class T>
 struct Vec;
 
+// v, in a register. Where one vector is read and used several times, GCC may else read it
+// again for each use, and be limited by that: of AVX-512 it did so, two loads a cycle for
+// two multiply-adds.
+template <class V>
+JAX_SIGLIB_INLINE V InRegister(V v) {
+#if defined(__x86_64__)
+  asm("" : "+v"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
+#endif
+  return v;
+}
+
 // Lane numbers for Vec<T>::Permute, in the form the instruction wants.
 template <class T>
 struct alignas(64) PermuteIndex;
@@ -348,6 +361,10 @@ template <class T>
 constexpr int64_t PadToVector(int64_t n) {
   return (n + Vec<T>::kLanes - 1) / Vec<T>::kLanes * Vec<T>::kLanes;
 }
+
+// Whether there are 32 vector registers, as AVX-512 has them, and not 16.
+template <class T>
+constexpr bool kManyRegisters = sizeof(typename Vec<T>::V) == 64;
 
 }  // namespace JAX_SIGLIB_ISA
 }  // namespace jax_siglib
