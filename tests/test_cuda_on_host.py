@@ -99,6 +99,64 @@ def test_paths_in_tiles(host, op):
     assert host.plan_path(7, 4, 1, 3, False, True, 4)["tiles"] > 1
 
 
+def closed(rng, points, d):
+    """Seven times round an ellipse: all steps are undone, but for the areas."""
+    turn = np.linspace(0, 7, points)[:, None] + rng.uniform(0, 1, d)
+    return np.sin(2 * np.pi * turn) / 2
+
+
+def line(rng, points, d):
+    """To a random point, with a tenth of a walk on it."""
+    return np.linspace(0, 1, points)[:, None] * rng.uniform(-1, 1, d) + walk(rng, points, d) / 10
+
+
+def walk(rng, points, d):
+    return np.cumsum(rng.normal(0, points**-0.5, (points, d)), axis=0)
+
+
+LONG = Case(3, 4, points=20_000)
+
+
+@pytest.fixture(scope="module", params=[closed, line], ids=lambda draw: draw.__name__)
+def long_path(request):
+    """Operands in float32, and what the CPU's kernels make of them in float64."""
+    rng = np.random.default_rng(7)
+    path, t_path = (draw(rng, LONG.points, LONG.d) for draw in (request.param, walk))
+    arrays = [path, t_path, rng.uniform(-1, 1, LONG.length())]
+    arrays = [x.astype(np.float32) for x in arrays]
+    return arrays, on_long_path(*(x.astype(np.float64) for x in arrays))
+
+
+def on_long_path(path, t_path, g):
+    """S and its tangent below level N, and gradients by increments."""
+    sig = BY_NAME["sig"].call(path, LONG.degree)
+    t_sig = BY_NAME["sig_jvp"].call(path, t_path, LONG.degree)
+    d_path = BY_NAME["sig_backprop"].call(path, sig, g, LONG.degree)
+    t_d_path = BY_NAME["sig_hvp"].call(path, t_path, g, LONG.degree)
+    levels = [ta.lower(x, LONG.d, LONG.degree) for x in (sig, t_sig)]
+    # A point's gradient is the difference of those of two increments, which cancel.
+    return levels + [np.cumsum(x[:0:-1], axis=0, dtype=np.float64) for x in (d_path, t_d_path)]
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_long_paths(long_path, host, small):
+    """What float32 loses does not grow with the number of steps: low parts hold it."""
+    arrays, exact = long_path
+    host.configure(*IN_ORDER, small)
+    assert small == (host.plan_path(3, 4, 1, LONG.points, False, False, 4)["tiles"] > 1)
+    for found, wanted in zip(on_long_path(*arrays), exact, strict=True):
+        assert np.linalg.norm(found - wanted) < 3e-7 * np.linalg.norm(wanted)
+
+
+def test_infinities_have_no_low_part(host):
+    """S of the second level passes the largest float by a step that is finite itself."""
+    path = np.array([[0], [2.4e19], [2.7e19], [2.8e19]], "float32")
+    for small in (False, True):
+        host.configure(*IN_ORDER, small)
+        found = BY_NAME["sig"].call(path, 3)
+        np.testing.assert_array_equal(found, np.float32([2.8e19, np.inf, np.inf]))
+
+
 @pytest.mark.parametrize("op", PRODUCTS, ids=lambda op: op.name)
 def test_products(host, op):
     """Every element in a block, or cut up; d beyond the edge of a tile of the antipode."""

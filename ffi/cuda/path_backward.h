@@ -1,7 +1,7 @@
 // The adjoint of sig for a tile of a path's signature, and the tangent of that. Going back,
 // the joins are undone from the last to the first. The cotangent g of level N never
 // changes, so that its part is two matrix products for a block of steps: y_t = g v_t, and
-// ct_v_t += B_t^T g.
+// ct_v_t += B_t^T g. Below, cotangents are carried as S is, each a sum of two numbers.
 #ifndef JAX_SIGLIB_CUDA_PATH_BACKWARD_H_
 #define JAX_SIGLIB_CUDA_PATH_BACKWARD_H_
 
@@ -70,9 +70,18 @@ class PathBackwardTile : public PathTile<S, kDual, true, Block> {
     T* const s = this->memory_ + this->at_.ct_ancestors;
     return {s, s + this->root_};
   }
+  JAX_SIGLIB_KERNEL Dual LowCtAncestors() const {
+    T* const low = CtAncestors().x + this->at_.order * this->root_;
+    return {low, low + this->root_};
+  }
   JAX_SIGLIB_KERNEL Dual CtBelow(int32_t k) const {
     T* const s = this->memory_ + this->at_.ct_below + this->levels_.Offset(k - this->root_);
     return {s, s + this->at_.below_total};
+  }
+  JAX_SIGLIB_KERNEL Dual LowCtBelow(int32_t k) const {
+    const Dual s = CtBelow(k);
+    const int64_t low = this->at_.order * this->at_.below_total;
+    return {s.x + low, s.t + low};
   }
   // The adjoint's chains at level k.
   JAX_SIGLIB_KERNEL Dual Twins(int32_t k, int32_t step) const {
@@ -86,7 +95,7 @@ class PathBackwardTile : public PathTile<S, kDual, true, Block> {
   }
   JAX_SIGLIB_KERNEL int32_t TopPitch() const { return this->d_ | 1; }
 
-  // S at the end of the path, levels below N.
+  // S at the end of the path, levels below N. Its low parts are zero from the start.
   JAX_SIGLIB_KERNEL void LoadSignature() const {
     const S* const sig =
         this->job_.sig.template At<const S>(this->job_.lead, this->element_);
@@ -103,26 +112,26 @@ class PathBackwardTile : public PathTile<S, kDual, true, Block> {
     }
   }
 
-  // The tile's part of the signature's cotangent. Its tangents are zero.
+  // The tile's part of the signature's cotangent. Its tangents, and all low parts, are
+  // zero.
   JAX_SIGLIB_KERNEL void LoadCotangents() const {
     const S* const g =
         this->job_.ct_out.template At<const S>(this->job_.lead, this->element_);
     const Levels& levels = this->levels_;
+    T* const carried = this->memory_ + this->at_.ct_ancestors;
+    this->block_.ForEach(static_cast<int32_t>(this->at_.twins - this->at_.ct_ancestors),
+                         [&](int32_t i) { carried[i] = 0; });
     const Dual ancestors = CtAncestors();
     this->block_.ForEach(this->root_, [&](int32_t i) {
       const int32_t k = i + 1;
-      ancestors.x[i] = this->Owns(k) ? Load(g, levels.Offset(k) + this->Ancestor(k)) : T(0);
-      if (kDual) ancestors.t[i] = 0;
+      if (this->Owns(k)) ancestors.x[i] = Load(g, levels.Offset(k) + this->Ancestor(k));
     });
     JAX_SIGLIB_ROLLED
     for (int32_t k = this->root_ + 1; k < this->degree_; ++k) {
       const int32_t count = this->Words(k);
       const int64_t place = levels.Offset(k) + this->tile_ * count;
       const Dual s = CtBelow(k);
-      this->block_.ForEach(count, [&](int32_t i) {
-        s.x[i] = Load(g, place + i);
-        if (kDual) s.t[i] = 0;
-      });
+      this->block_.ForEach(count, [&](int32_t i) { s.x[i] = Load(g, place + i); });
     }
     T* const top = this->memory_ + this->at_.top;
     const int64_t count = this->Words(this->degree_);
@@ -262,16 +271,16 @@ class PathBackwardTile : public PathTile<S, kDual, true, Block> {
   // Adds to the cotangents of level k what the chains have brought there.
   JAX_SIGLIB_KERNEL void AddChains(int32_t k, int32_t step) const {
     const int32_t count = this->Words(k), chains = this->degree_ - k;
-    const Dual ct = CtBelow(k), y = Twins(k, step);
+    const Dual ct = CtBelow(k), low = LowCtBelow(k), y = Twins(k, step);
     this->block_.ForEach(count, [&](int32_t i) {
-      T sum = ct.x[i], t_sum = kDual ? ct.t[i] : T(0);
+      T sum = 0, t_sum = 0;
       JAX_SIGLIB_ROLLED
       for (int32_t c = 0; c < chains; ++c) {
         sum += y.x[c * count + i];
         if (kDual) t_sum += y.t[c * count + i];
       }
-      ct.x[i] = sum;
-      if (kDual) ct.t[i] = t_sum;
+      ct.x[i] = this->Carry(ct.x[i], low.x + i, sum);
+      if (kDual) ct.t[i] = this->Carry(ct.t[i], low.t + i, t_sum);
     });
   }
 
@@ -279,7 +288,7 @@ class PathBackwardTile : public PathTile<S, kDual, true, Block> {
   JAX_SIGLIB_KERNEL void ContractAncestors(int32_t step) const {
     const int32_t d = this->d_, degree = this->degree_, root = this->root_;
     const Dual v = this->Increments(step), s = this->Ancestors(false);
-    const Dual ct = CtAncestors(), at_root = Twins(root, step);
+    const Dual ct = CtAncestors(), low = LowCtAncestors(), at_root = Twins(root, step);
     // For each level of the root's ancestors, the chain of level n: what it leaves there
     // for their cotangent, and for the displacement's at their last letter.
     T* const sent = this->memory_ + this->at_.sent;
@@ -313,14 +322,14 @@ class PathBackwardTile : public PathTile<S, kDual, true, Block> {
     T* const sums = Sums(step);
     this->block_.ForEach(root + d, [&](int32_t i) {
       if (i < root) {  // the ancestor of length i + 1
-        T sum = ct.x[i], t_sum = kDual ? ct.t[i] : T(0);
+        T sum = 0, t_sum = 0;
         JAX_SIGLIB_ROLLED
         for (int32_t n = i + 2; n <= degree; ++n) {
           sum += sent[(n - 1) * root + i];
           if (kDual) t_sum += t_sent[(n - 1) * root + i];
         }
-        ct.x[i] = sum;
-        if (kDual) ct.t[i] = t_sum;
+        ct.x[i] = this->Carry(ct.x[i], low.x + i, sum);
+        if (kDual) ct.t[i] = this->Carry(ct.t[i], low.t + i, t_sum);
         return;
       }
       T sum = 0;

@@ -28,7 +28,8 @@ struct PathStage {
   int32_t groups = 1;  // of rows that are added up apart, for ct_v (adjoint)
 };
 
-// Where things lie in a block's workspace; of what has a tangent it lies behind all of it.
+// Where things lie in a block's workspace; of what has a tangent it lies behind all of it,
+// and of what is carried as a sum of two numbers the low parts lie behind both.
 struct PathWorkspace {
   PathWorkspace() = default;
   PathWorkspace(const Levels& levels, const PathStage& stage, bool dual, bool adjoint)
@@ -41,16 +42,16 @@ struct PathWorkspace {
     v = 0;
     inverses = v + order * stage.steps * d;
     ancestors = inverses + degree;
-    below = ancestors + 2 * order * root;
-    chains = below + order * below_total;
+    below = ancestors + 3 * order * root;
+    chains = below + 2 * order * below_total;
     b = chains + order * chain_total;
     top = b + order * block;
     y = total = top + Rows(levels, stage) * (adjoint ? d | 1 : d);
     ct_ancestors = ct_below = twins = sent = added = sums = y;
     if (!adjoint) return;
     ct_ancestors = y + order * block;
-    ct_below = ct_ancestors + order * root;
-    twins = ct_below + order * below_total;
+    ct_below = ct_ancestors + 2 * order * root;
+    twins = ct_below + 2 * order * below_total;
     sent = twins + order * chain_total;
     added = sent + order * degree * root;
     sums = added + degree * root;
@@ -63,10 +64,11 @@ struct PathWorkspace {
   }
 
   int64_t order = 1;
-  int64_t v = 0;          // increments of a block of steps
-  int64_t inverses = 0;   // of 1, 2, ..., N
-  int64_t ancestors = 0;  // S of the root and of what it begins with; twice, old and new
-  int64_t below = 0;      // S of the tile's levels below N
+  int64_t v = 0;         // increments of a block of steps
+  int64_t inverses = 0;  // of 1, 2, ..., N
+  // S of the root and of what it begins with: old, new, and low parts.
+  int64_t ancestors = 0;
+  int64_t below = 0;  // S of the tile's levels below N
   int64_t below_total = 0;
   int64_t chains = 0;
   int64_t chain_total = 0;

@@ -1,5 +1,10 @@
 // A tile of a path's signature on its way along the path: the levels below N, walked step
 // by step, and their chains. The recurrences, and the names, are those of ffi/README.md.
+//
+// An entry of those levels is a sum of two numbers, high and low part, and so is its
+// tangent: many small steps, all in the same direction, would else be rounded each to the
+// last digit of what has gathered, and again when they are undone. Chains start from the
+// high part.
 #ifndef JAX_SIGLIB_CUDA_PATH_TILE_H_
 #define JAX_SIGLIB_CUDA_PATH_TILE_H_
 
@@ -51,10 +56,19 @@ class PathTile {
     T* const s = memory_ + at_.ancestors + (after ? at_.order * root_ : 0);
     return {s, s + root_};
   }
+  JAX_SIGLIB_KERNEL Dual LowAncestors() const {
+    T* const low = memory_ + at_.ancestors + 2 * at_.order * root_;
+    return {low, low + root_};
+  }
   // S of the tile's words of level k.
   JAX_SIGLIB_KERNEL Dual Below(int32_t k) const {
     T* const s = memory_ + at_.below + levels_.Offset(k - root_);
     return {s, s + at_.below_total};
+  }
+  JAX_SIGLIB_KERNEL Dual LowBelow(int32_t k) const {
+    const Dual s = Below(k);
+    const int64_t low = at_.order * at_.below_total;
+    return {s.x + low, s.t + low};
   }
   // Chains of level k, one behind the other. Of level N-1 there is one, for each step.
   JAX_SIGLIB_KERNEL Dual Chains(int32_t k, int32_t step) const {
@@ -117,6 +131,14 @@ class PathTile {
     });
   }
 
+  // A step's change of a number that is carried as high + *low (Kahan): returns its high
+  // part. An infinite one has no low part.
+  static JAX_SIGLIB_KERNEL T Carry(T high, T* low, T change) {
+    const T more = *low + change, sum = high + more, rest = more - (sum - high);
+    *low = rest - rest == 0 ? rest : T(0);
+    return sum;
+  }
+
   // A chain's way from level 0 to the ancestor of length `to`; with an increment that is
   // `sign` times v. n is the level it is for.
   struct Pair {
@@ -140,6 +162,21 @@ class PathTile {
     return {b, t_b};
   }
 
+  // S of the ancestor of length i + 1 behind an increment that is `sign` times v.
+  JAX_SIGLIB_KERNEL Pair MoveAncestor(int32_t i, const Dual& s, const Dual& v,
+                                      T sign) const {
+    const Pair b = AncestorChain(i + 1, i, s, v, sign);
+    const int32_t letter = Letter(i + 1);
+    const Dual low = LowAncestors();
+    const T v_i = sign * v.x[letter];
+    Pair moved = {Carry(s.x[i], low.x + i, b.x * v_i), 0};
+    if (kDual) {
+      const T t_change = b.x * (sign * v.t[letter]);
+      moved.t = Carry(s.t[i], low.t + i, i == 0 ? t_change : b.t * v_i + t_change);
+    }
+    return moved;
+  }
+
   // Joins (or, backwards, takes off) increment number `step` of the block to the levels
   // below N, and leaves the chains of that step: those that start from S before the
   // increment.
@@ -153,20 +190,21 @@ class PathTile {
       // the chains at the root come from those before.
       if (kBackwards) {
         block_.ForEach(root_, [&](int32_t i) {
-          const Pair s = AncestorChain(i + 1, i + 1, after, v, T(-1));
+          const Pair s = MoveAncestor(i, after, v, T(-1));
           before.x[i] = s.x;
           if (kDual) before.t[i] = s.t;
         });
       }
       block_.ForEach(degree_, [&](int32_t i) {
         if (kBackwards && i < root_) return;
-        const Pair s = AncestorChain(i + 1, i < root_ ? i + 1 : root_, before, v, T(1));
         if (i < root_) {
+          const Pair s = MoveAncestor(i, before, v, T(1));
           after.x[i] = s.x;
           if (kDual) after.t[i] = s.t;
         } else {
-          at_root.x[i - root_] = s.x;
-          if (kDual) at_root.t[i - root_] = s.t;
+          const Pair b = AncestorChain(i + 1, root_, before, v, T(1));
+          at_root.x[i - root_] = b.x;
+          if (kDual) at_root.t[i - root_] = b.t;
         }
       });
       // What was after one step is before the next one.
@@ -180,7 +218,8 @@ class PathTile {
     JAX_SIGLIB_ROLLED
     for (int32_t k = root_; k + 1 < degree_; ++k) {
       const int32_t parents = Words(k), count = Words(k + 1), chains = degree_ - k;
-      const Dual b = Chains(k, step), next = Chains(k + 1, step), s = Below(k + 1);
+      const Dual b = Chains(k, step), next = Chains(k + 1, step);
+      const Dual s = Below(k + 1), low = LowBelow(k + 1);
       block_.ForEach(count, [&](int32_t i) {
         const Divisor::Parts at = levels_.by_dimension().Split(i);
         const int32_t parent = at.quotient;
@@ -190,11 +229,13 @@ class PathTile {
         const T grown = b_i * v_i;
         T t_grown = 0;
         if (kDual) t_grown = b_i * t_v_i + (k == 0 ? T(0) : b.t[parent] * v_i);
-        s.x[i] = kBackwards ? s_i - grown : s_i + grown;
-        if (kDual) s.t[i] = kBackwards ? t_s_i - t_grown : t_s_i + t_grown;
-        if (kBackwards) {  // chains start from what was there before
-          s_i -= grown;
-          t_s_i -= t_grown;
+        const T moved = Carry(s_i, low.x + i, kBackwards ? -grown : grown);
+        s.x[i] = moved;
+        if (kBackwards) s_i = moved;  // chains start from what was there before
+        if (kDual) {
+          const T t_moved = Carry(t_s_i, low.t + i, kBackwards ? -t_grown : t_grown);
+          s.t[i] = t_moved;
+          if (kBackwards) t_s_i = t_moved;
         }
         JAX_SIGLIB_ROLLED
         for (int32_t c = 1; c < chains; ++c) {
@@ -202,9 +243,9 @@ class PathTile {
           const T b_c = b.x[c * parents + parent], v_c = v_i * inverse;
           next.x[(c - 1) * count + i] = s_i + b_c * v_c;
           if (kDual) {
-            const T moved = b_c * (t_v_i * inverse);
+            const T t_moved = b_c * (t_v_i * inverse);
             next.t[(c - 1) * count + i] =
-                t_s_i + (k == 0 ? moved : b.t[c * parents + parent] * v_c + moved);
+                t_s_i + (k == 0 ? t_moved : b.t[c * parents + parent] * v_c + t_moved);
           }
         }
       });
