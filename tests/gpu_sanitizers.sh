@@ -5,5 +5,5 @@ cd "$(dirname "$0")/.."
 export JAX_PLATFORMS=cuda,cpu JAX_SIGLIB_REQUIRE_GPU=1 XLA_PYTHON_CLIENT_PREALLOCATE=false
 for tool in memcheck racecheck; do
   compute-sanitizer --tool "$tool" --error-exitcode 1 --kernel-name kernel_substring=OnDevice \
-    python -m pytest -q -n0 tests/test_gpu.py -k against_the_oracle
+    python -P -m pytest -q -n0 tests/test_gpu.py -k against_the_oracle
 done

@@ -5,6 +5,8 @@
 Without a GPU all of it is skipped, or, with that variable, fails.
 """
 
+import gzip
+import json
 import os
 
 import jax
@@ -14,6 +16,7 @@ import pytest
 from helpers import BY_NAME, DTYPES, HALVES, Case, as_tuple, by_op, check, to_torch
 from jax import lax
 
+import jax_siglib
 from jax_siglib import _native
 
 # Whole in a block, of both layouts and from both ends; in tiles; of paths in blocks of steps.
@@ -144,3 +147,26 @@ def test_a_scan_is_recorded_and_played(gpu):
     for step in steps:
         sig = op.bind(case)(sig, step)
     np.testing.assert_allclose(np.asarray(found), sig, rtol=1e-12, atol=1e-12)
+
+
+def test_a_training_step_stays_on_the_device(gpu, tmp_path):
+    """Its profile shows our kernels, and nothing that is copied to the host."""
+    path = jax.device_put(np.random.default_rng(15).normal(size=(8, 30, 3)), gpu)
+
+    @jax.jit
+    def step(path):
+        def loss(path):
+            return jnp.mean(jax_siglib.sig(path, 4) ** 2)
+
+        return path - 0.01 * jax.grad(loss)(path)
+
+    path = jax.block_until_ready(step(path))
+    with jax.profiler.trace(str(tmp_path), create_perfetto_trace=True):
+        for _ in range(3):
+            path = step(path)
+        jax.block_until_ready(path)
+    (file,) = tmp_path.rglob("perfetto_trace.json.gz")
+    with gzip.open(file) as trace:
+        names = {event.get("name", "") for event in json.load(trace)["traceEvents"]}
+    assert any("OnDevice" in name for name in names)
+    assert not [name for name in names if "D2H" in name or "DtoH" in name]

@@ -19,6 +19,9 @@ void RunJoin(JoinJob& job, Dtype dtype, Kernel kernel, JoinKind kind, Executor& 
   for (const JoinStage& stage : stages) {
     job.stage = stage;
     job.at = JoinWorkspace(levels, stage, kind.dual, kind.adjoint);
+    job.by_words = Divisor(stage.words);
+    job.by_rows = Divisor(stage.rows);
+    job.by_groups = Divisor(stage.groups);
     job.from_above = job.to_below;
     job.to_below = nullptr;
     if (kind.adjoint && stage.from > 0) {

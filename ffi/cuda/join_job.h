@@ -7,6 +7,7 @@
 
 #include "block.h"
 #include "chain_offsets.h"
+#include "divisor.h"
 #include "lead.h"
 #include "levels.h"
 
@@ -70,6 +71,8 @@ struct JoinJob {
 
   JoinStage stage;
   JoinWorkspace at;
+  // By the stage's words, rows and groups: to make one takes a GPU as long as much else.
+  Divisor by_words, by_rows, by_groups;
 
   // Of the adjoint. Chains at the stage's highest level, from the tiles above it, and at
   // its lowest, for those below: of each element N-k chains of d^k words (their tangents

@@ -15,7 +15,7 @@ namespace jax_siglib {
 namespace cuda {
 
 // Tiles that keep a large GPU busy: below that they are made smaller.
-constexpr int64_t kWantedTiles = 512;
+constexpr int64_t kWantedTiles = 1024;
 // Prepending, a tile's words lie in pieces as long as its range: no shorter than a warp.
 constexpr int64_t kLeastPiece = 32;
 // Entries that are brought into the workspace together.

@@ -4,6 +4,7 @@
 #define JAX_SIGLIB_CUDA_JOIN_TILE_H_
 
 #include <cstdint>
+#include <type_traits>
 
 #include "join_job.h"
 #include "storage.h"
@@ -31,7 +32,8 @@ class JoinTile {
         tile_(item - element_ * job.stage.tiles),
         first_(tile_ * job.stage.words),
         range_(static_cast<int32_t>(Least(job.stage.words, levels_.Size(from_) - first_))),
-        words_(levels_, job.prepend, from_, first_, range_),
+        by_range_(range_ == job.stage.words ? job.by_words : Divisor(range_)),
+        words_(levels_, job.prepend, from_, first_, range_, by_range_),
         at_(job.at),
         v_(workspace),
         t_v_(workspace + levels_.dimension()),
@@ -54,9 +56,8 @@ class JoinTile {
                    [&](int32_t c) { inverse_[c] = T(1) / static_cast<T>(c + 1); });
     const S* const s = job_.sig.At<const S>(job_.lead, element_);
     const S* const t_s = job_.t_sig.At<const S>(job_.lead, element_);
-    const Divisor by_range(range_);
     block_.ForEach((levels_.degree() - from_) * range_, [&](int32_t i) {
-      const auto parts = by_range.Split(i);
+      const auto parts = by_range_.Split(i);
       const int32_t n = from_ + 1 + parts.quotient;
       T b = 1, t_b = 0;
       JAX_SIGLIB_ROLLED
@@ -90,6 +91,7 @@ class JoinTile {
     for (int32_t k = from_; k < (kOut ? to_ : to_ - 1); ++k) {
       const int32_t parents = words_.Count(k), count = words_.Count(k + 1);
       const int64_t offset = levels_.Offset(k + 1);
+      const Words::Places place_of(words_, k + 1);
       const int32_t chains = k + 1 < to_ ? degree - k : 1;
       const T* const t_b = b + at_.chain_total;
       T* const next = chains_ + at_.chain_offset(k + 1);
@@ -97,33 +99,43 @@ class JoinTile {
       const Words::Children children(words_, parents);
       // S_N is asked for by the result alone, and by that of the tangent not at all.
       const bool needs_s = !kDual || k + 1 < degree;
-      block_.ForEach(count, [&](int32_t i) {
-        const Words::Step at = children.Split(i);
-        const int64_t place = offset + words_.Place(k + 1, i);
-        const T s_i = needs_s ? Load(s, place) : T(0);
-        const T t_s_i = kDual ? Load(t_s, place) : T(0);
-        const T v = v_[at.letter], t_v = kDual ? t_v_[at.letter] : T(0);
-        if (kOut) {
-          const T b_i = b[at.parent];
-          if (kDual) {
-            const T moved = b_i * t_v;
-            Store(out, place, t_s_i + (k == 0 ? moved : t_b[at.parent] * v + moved));
-          } else {
-            Store(out, place, s_i + b_i * v);
+      auto rise = [&](auto linear) {
+        constexpr bool kLinear = decltype(linear)::value;
+        auto load = [&](int32_t i) {
+          const int64_t place = offset + place_of.template At<kLinear>(i);
+          return Pair{needs_s ? Load(s, place) : T(0), kDual ? Load(t_s, place) : T(0)};
+        };
+        block_.ForEachLoaded(count, load, [&](int32_t i, const Pair& loaded) {
+          const Words::Step at = children.Split(i);
+          const int64_t place = offset + place_of.template At<kLinear>(i);
+          const T s_i = loaded.x, t_s_i = loaded.t;
+          const T v = v_[at.letter], t_v = kDual ? t_v_[at.letter] : T(0);
+          if (kOut) {
+            const T b_i = b[at.parent];
+            if (kDual) {
+              const T moved = b_i * t_v;
+              Store(out, place, t_s_i + (k == 0 ? moved : t_b[at.parent] * v + moved));
+            } else {
+              Store(out, place, s_i + b_i * v);
+            }
           }
-        }
-        JAX_SIGLIB_ROLLED
-        for (int32_t c = 1; c < chains; ++c) {
-          const T inverse = inverse_[c];
-          const int32_t p = c * parents + at.parent;
-          const T v_c = v * inverse;
-          next[(c - 1) * count + i] = s_i + b[p] * v_c;
-          if (kDual) {
-            const T moved = b[p] * (t_v * inverse);
-            t_next[(c - 1) * count + i] = t_s_i + (k == 0 ? moved : t_b[p] * v_c + moved);
+          JAX_SIGLIB_ROLLED
+          for (int32_t c = 1; c < chains; ++c) {
+            const T inverse = inverse_[c];
+            const int32_t p = c * parents + at.parent;
+            const T v_c = v * inverse;
+            next[(c - 1) * count + i] = s_i + b[p] * v_c;
+            if (kDual) {
+              const T moved = b[p] * (t_v * inverse);
+              t_next[(c - 1) * count + i] = t_s_i + (k == 0 ? moved : t_b[p] * v_c + moved);
+            }
           }
-        }
-      });
+        });
+      };
+      if (place_of.linear())
+        rise(std::true_type());
+      else
+        rise(std::false_type());
       b = next;
     }
   }
@@ -157,6 +169,10 @@ class JoinTile {
   }
 
  private:
+  // A number, and its tangent.
+  struct Pair {
+    T x, t;
+  };
   // Chains of the adjoint at the upper end of a step, chain 0 of which is staged: chain c
   // is number c-1 here. They lie by number, or, from the stage above, by place.
   struct Above {
@@ -199,10 +215,15 @@ class JoinTile {
     return {twins_ + offset, words_.Count(k), at_.chain_total};
   }
 
-  // Where the child of row r (of those staged) by a letter is staged: an odd number of
-  // entries apart, so that neighbours lie in different banks of shared memory.
-  JAX_SIGLIB_KERNEL int32_t Staged(int32_t r, int32_t letter, int32_t rows) const {
-    return job_.prepend ? letter * (rows | 1) + r : r * (levels_.dimension() | 1) + letter;
+  // Where the child of row r (of those staged) by a letter is staged: r times the one plus
+  // the letter times the other, an odd number of entries apart, so that neighbours lie in
+  // different banks of shared memory.
+  struct Apart {
+    int32_t rows, letters;
+  };
+  JAX_SIGLIB_KERNEL Apart StagedApart(int32_t rows) const {
+    if (job_.prepend) return {1, rows | 1};
+    return {levels_.dimension() | 1, 1};
   }
 
   // Brings the children of some rows of level k, the cotangents g of level k+1, into the
@@ -216,19 +237,33 @@ class JoinTile {
     const int64_t offset = levels_.Offset(k + 1);
     const bool writes = k + 1 < degree || job_.top_level;
     const Words::Children children(words_, rows);
-    block_.ForEach(rows * d, [&](int32_t i) {
-      const Words::Step at = children.Split(i);
-      const int32_t child = words_.Child(first + at.parent, at.letter, parents);
-      const int64_t place = words_.Place(k + 1, child);
-      const T g_i = Load(g, offset + place);
-      staged_[Staged(at.parent, at.letter, rows)] = g_i;
-      if (!writes) return;
-      T sum = kDual ? T(0) : g_i;
-      const int64_t z_i = (kDual ? z.tangent : 0) + (z.by_place ? place : child);
-      JAX_SIGLIB_ROLLED
-      for (int32_t c = 1; c < degree - k; ++c) sum += z.z[(c - 1) * z.stride + z_i];
-      Store(out, offset + place, sum);
-    });
+    const Words::Places place_of(words_, k + 1);
+    const Apart apart = StagedApart(rows);
+    auto stage = [&](auto linear) {
+      constexpr bool kLinear = decltype(linear)::value;
+      auto child_of = [&](const Words::Step& at) {
+        return words_.Child(first + at.parent, at.letter, parents);
+      };
+      auto load = [&](int32_t i) {
+        return Load(g, offset + place_of.template At<kLinear>(child_of(children.Split(i))));
+      };
+      block_.ForEachLoaded(rows * d, load, [&](int32_t i, T g_i) {
+        const Words::Step at = children.Split(i);
+        const int32_t child = child_of(at);
+        const int64_t place = place_of.template At<kLinear>(child);
+        staged_[at.parent * apart.rows + at.letter * apart.letters] = g_i;
+        if (!writes) return;
+        T sum = kDual ? T(0) : g_i;
+        const int64_t z_i = (kDual ? z.tangent : 0) + (z.by_place ? place : child);
+        JAX_SIGLIB_ROLLED
+        for (int32_t c = 1; c < degree - k; ++c) sum += z.z[(c - 1) * z.stride + z_i];
+        Store(out, offset + place, sum);
+      });
+    };
+    if (place_of.linear())
+      stage(std::true_type());
+    else
+      stage(std::false_type());
   }
 
   // Contracts the children of these rows with v, chain by chain, and with the rows' B for
@@ -241,11 +276,11 @@ class JoinTile {
     const int32_t contractions = k == 0 ? 0 : rows * chains;
     const T* const b = chains_ + at_.chain_offset(k) + first;
     const T* const t_b = b + at_.chain_total;
-    const Divisor by_rows(rows);
-    const Divisor by_inner(job_.prepend ? groups : d);
-    // Entry (r, letter) of chain c, or its tangent; that of g has none.
+    const Divisor by_rows = rows == job_.stage.rows ? job_.by_rows : Divisor(rows);
+    const Divisor& by_inner = job_.prepend ? job_.by_groups : levels_.by_dimension();
+    const Apart apart = StagedApart(rows);
+    // Entry (r, letter) of chain c > 0, or its tangent. Chain 0, g, is staged and has none.
     auto above = [&](int32_t c, int32_t r, int32_t letter, bool tangent) {
-      if (c == 0) return staged_[Staged(r, letter, rows)];
       const int32_t child = words_.Child(first + r, letter, parents);
       const int64_t at = z.by_place ? words_.Place(k + 1, child) : child;
       return z.z[(c - 1) * z.stride + (tangent ? z.tangent : 0) + at];
@@ -256,11 +291,20 @@ class JoinTile {
         const int32_t c = at.quotient, r = at.rest;
         const T inverse = inverse_[c];
         T sum = 0, t_sum = 0;
-        for (int32_t j = 0; j < d; ++j) {
-          const T x = above(c, r, j, false);
-          sum += x * v_[j];
-          if (kDual) t_sum += x * t_v_[j];
-          if (kDual && c > 0) t_sum += above(c, r, j, true) * v_[j];
+        if (c == 0) {
+          const T* x = staged_ + r * apart.rows;
+          JAX_SIGLIB_UNROLLED
+          for (int32_t j = 0; j < d; ++j, x += apart.letters) {
+            sum += *x * v_[j];
+            if (kDual) t_sum += *x * t_v_[j];
+          }
+        } else {
+          JAX_SIGLIB_ROLLED
+          for (int32_t j = 0; j < d; ++j) {
+            const T x = above(c, r, j, false);
+            sum += x * v_[j];
+            if (kDual) t_sum += x * t_v_[j] + above(c, r, j, true) * v_[j];
+          }
         }
         y.y[c * y.stride + first + r] = sum * inverse;
         if (kDual) y.y[c * y.stride + y.tangent + first + r] = t_sum * inverse;
@@ -269,22 +313,28 @@ class JoinTile {
       const auto at = by_inner.Split(i - contractions);
       const int32_t group = job_.prepend ? at.rest : at.quotient;
       const int32_t j = job_.prepend ? at.quotient : at.rest;
+      // Zeros by nature are left out: the tangents of B_0 and of g.
       T total = 0;
+      if (!kDual || k > 0) {
+        const T* const weights = kDual ? t_b : b;
+        const T* x = staged_ + group * apart.rows + j * apart.letters;
+        JAX_SIGLIB_UNROLLED
+        for (int32_t r = group; r < rows; r += groups, x += groups * apart.rows)
+          total += weights[r] * *x;
+      }
       JAX_SIGLIB_ROLLED
-      for (int32_t r = group; r < rows; r += groups) {
+      for (int32_t c = 1; c < chains; ++c) {
+        T sum = 0;
         JAX_SIGLIB_ROLLED
-        for (int32_t c = 0; c < chains; ++c) {
-          const T inverse = inverse_[c];
-          T sum = 0;
+        for (int32_t r = group; r < rows; r += groups) {
           if (kDual) {
-            // Zeros by nature are left out: the tangents of B_0 and of g.
-            if (k > 0) sum = t_b[c * parents + r] * above(c, r, j, false);
-            if (c > 0) sum += b[c * parents + r] * above(c, r, j, true);
+            if (k > 0) sum += t_b[c * parents + r] * above(c, r, j, false);
+            sum += b[c * parents + r] * above(c, r, j, true);
           } else {
-            sum = b[c * parents + r] * above(c, r, j, false);
+            sum += b[c * parents + r] * above(c, r, j, false);
           }
-          total += sum * inverse;
         }
+        total += sum * inverse_[c];
       }
       sums_[group * d + j] += total;
     });
@@ -317,6 +367,7 @@ class JoinTile {
   int64_t element_, tile_;
   int64_t first_;
   int32_t range_;
+  Divisor by_range_;
   Words words_;
   const JoinWorkspace& at_;
   T *v_, *t_v_;

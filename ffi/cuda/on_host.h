@@ -29,6 +29,20 @@ class HostBlock {
     }
   }
 
+  template <class Load, class Use>
+  void ForEachLoaded(int32_t n, Load&& load, Use&& use) const {
+    for (int64_t t = 0; t < threads_; ++t) {
+      const int64_t thread = backwards_ ? threads_ - 1 - t : t;
+      for (int64_t first = thread; first < n; first += kInFlight * threads_) {
+        decltype(load(0)) loaded[kInFlight];
+        for (int64_t u = 0; u < kInFlight && first + u * threads_ < n; ++u)
+          loaded[u] = load(static_cast<int32_t>(first + u * threads_));
+        for (int64_t u = 0; u < kInFlight && first + u * threads_ < n; ++u)
+          use(static_cast<int32_t>(first + u * threads_), loaded[u]);
+      }
+    }
+  }
+
  private:
   int64_t index_, count_, threads_;
   bool backwards_;

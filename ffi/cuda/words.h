@@ -34,14 +34,14 @@ class Words {
   };
 
   JAX_SIGLIB_KERNEL Words(const Levels& levels, bool prepend, int32_t root, int64_t first,
-                          int32_t range)
+                          int32_t range, const Divisor& by_range)
       : levels_(levels),
         prepend_(prepend),
         all_(range == levels.Size(root)),
         root_(root),
         first_(first),
         range_(range),
-        by_range_(range) {}
+        by_range_(by_range) {}
 
   JAX_SIGLIB_KERNEL int32_t Count(int32_t k) const {
     return static_cast<int32_t>(range_ * levels_.Size(k - root_));
@@ -70,11 +70,36 @@ class Words {
   }
 
   JAX_SIGLIB_KERNEL int64_t Place(int32_t k, int32_t i) const {
-    if (all_) return i;
-    if (!prepend_) return first_ * levels_.Size(k - root_) + i;
-    const Divisor::Parts parts = by_range_.Split(i);
-    return parts.quotient * levels_.Size(root_) + first_ + parts.rest;
+    const Places place_of(*this, k);
+    return place_of.linear() ? place_of.At<true>(i) : place_of.At<false>(i);
   }
+
+  // Places of words of one level, with all that is the same for them worked out.
+  class Places {
+   public:
+    JAX_SIGLIB_KERNEL Places(const Words& words, int32_t k)
+        : linear_(words.all_ || !words.prepend_),
+          first_(words.all_       ? 0
+                 : words.prepend_ ? words.first_
+                                  : words.first_ * words.levels_.Size(k - words.root_)),
+          piece_(words.levels_.Size(words.root_)),
+          by_range_(words.by_range_) {}
+
+    // Whether they lie side by side, like the words' numbers.
+    JAX_SIGLIB_KERNEL bool linear() const { return linear_; }
+    template <bool kLinear>
+    JAX_SIGLIB_KERNEL int64_t At(int32_t i) const {
+      if (kLinear) return first_ + i;
+      const Divisor::Parts parts = by_range_.Split(i);
+      return first_ + parts.quotient * piece_ + parts.rest;
+    }
+
+   private:
+    bool linear_;
+    int64_t first_;
+    int64_t piece_;
+    const Divisor& by_range_;
+  };
 
   // How the root's word at `place` came to its letters: the place of its first k ones (in
   // the order of their addition) and the letter added last.
