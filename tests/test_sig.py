@@ -265,6 +265,15 @@ def test_long_float32_paths_side_by_side():
         np.testing.assert_array_equal(x, other[::-1])
 
 
+def test_overflow_side_by_side():
+    """A sum that has become infinite stays so, block after block, as it does one path alone."""
+    path = np.repeat(np.linspace(0, 5e19, 100, dtype="float32")[None, :, None], 20, axis=0)
+    with np.errstate(over="ignore"):
+        found = sig(path, 3)
+    np.testing.assert_array_equal(np.isinf(found), [[False, True, True]] * 20)
+    close(found[:, :1], path[:, -1], 1e-6)
+
+
 MEMORY = """
 import sys
 import numpy as np
