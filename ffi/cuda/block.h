@@ -5,6 +5,9 @@
 //                         kMostItems
 //   block.ForEachLoaded(n, load, use)   use(i, load(i)) for each, where a thread loads for
 //                         several of its items before it uses any of them
+//   Block::Own<State> own(block, n)     n items, no more than threads, that each keep a State
+//   own.ForEach(f)                      from phase to phase: f(i, state). On a GPU it is the
+//                         thread's, in registers if every index into it is a constant
 //
 // Nothing else is shared between threads: no warps, no atomics, no order among the items of
 // a phase, nor among blocks. So the body of every kernel is an ordinary function, which
@@ -75,6 +78,23 @@ class DeviceBlock {
     }
     __syncthreads();
   }
+
+  template <class State>
+  class Own {
+   public:
+    __device__ __forceinline__ Own(const DeviceBlock&, int32_t n) : n_(n) {}
+
+    template <class F>
+    __device__ __forceinline__ void ForEach(F&& f) {
+      const int32_t i = threadIdx.x;
+      if (i < n_) f(i, state_);
+      __syncthreads();
+    }
+
+   private:
+    int32_t n_;
+    State state_;
+  };
 };
 
 #endif

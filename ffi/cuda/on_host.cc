@@ -58,7 +58,7 @@ void HostExecutor::RunBody(const typename Body::Job& job, const Launch& launch,
   if (!in_order_) std::shuffle(order.begin(), order.end(), std::mt19937(1));
   for (const int64_t index : order) {
     const auto shared = Garbage(launch.shared_bytes);
-    const HostBlock block(index, blocks, threads, !in_order_);
+    const HostBlock block(index, blocks, threads, launch.threads, !in_order_);
     Body::template Run<S>(
         block, job,
         workspace == nullptr ? shared.get() : workspace + index * launch.workspace);

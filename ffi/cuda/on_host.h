@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <stdexcept>
 #include <vector>
 
 #include "executor.h"
@@ -14,8 +15,13 @@ namespace cuda {
 
 class HostBlock {
  public:
-  HostBlock(int64_t index, int64_t count, int64_t threads, bool backwards)
-      : index_(index), count_(count), threads_(threads), backwards_(backwards) {}
+  // `threads` may be other than were planned.
+  HostBlock(int64_t index, int64_t count, int64_t threads, int64_t planned, bool backwards)
+      : index_(index),
+        count_(count),
+        threads_(threads),
+        planned_(planned),
+        backwards_(backwards) {}
 
   int64_t index() const { return index_; }
   int64_t count() const { return count_; }
@@ -43,8 +49,26 @@ class HostBlock {
     }
   }
 
+  template <class State>
+  class Own {
+   public:
+    Own(const HostBlock& block, int32_t n) : block_(block), states_(n) {
+      if (n > block.planned_) throw std::logic_error("fewer threads than items with a state");
+    }
+
+    template <class F>
+    void ForEach(F&& f) {
+      block_.ForEach(static_cast<int32_t>(states_.size()),
+                     [&](int32_t i) { f(i, states_[i]); });
+    }
+
+   private:
+    const HostBlock& block_;
+    std::vector<State> states_;
+  };
+
  private:
-  int64_t index_, count_, threads_;
+  int64_t index_, count_, threads_, planned_;
   bool backwards_;
 };
 
