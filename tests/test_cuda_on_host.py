@@ -35,7 +35,7 @@ def host(monkeypatch):
     module.configure(*IN_ORDER, False)
 
 
-def hold(host, op, case, batch=(), small=False, shrink=1.0):
+def hold(host, op, case, batch=(), small=False, shrink=1.0, branches=True):
     """Results against the oracle in every dtype, with the same bits in every order."""
     arrays = op.draw(5, case, "float64", batch)
     if "path" in op.takes:
@@ -51,7 +51,7 @@ def hold(host, op, case, batch=(), small=False, shrink=1.0):
         exact = op.truth(narrow, case, batch) if dtype in HALVES else truth
         first = None
         for order in ORDERS:
-            host.configure(*order, small)
+            host.configure(*order, small, branches)
             found = as_tuple(op.bind(case)(*narrow))
             check(op, case, found, exact, dtype, order)
             first = first or found
@@ -84,19 +84,47 @@ def test_joins_in_tiles(host, op, prepend):
         assert host.launches() >= 2
 
 
+@pytest.mark.parametrize("branches", [False, True], ids=["tiles", "branches"])
 @pytest.mark.parametrize("op", PATHS, ids=lambda op: op.name)
-def test_paths(host, op):
+def test_paths(host, op, branches):
     for (d, degree), small in itertools.product(SIZES, (False, True)):
-        hold(host, op, Case(d, degree, False, scalar_term=small, points=4), (2,), small)
+        case = Case(d, degree, False, scalar_term=small, points=4)
+        hold(host, op, case, (2,), small, branches=branches)
     for d, degree in ((1, 2), (2, 4), (4, 3)):  # several blocks of steps, the last not full
-        hold(host, op, Case(d, degree, points=36), (1,), d > 2, shrink=1 / 8)
-    hold(host, op, Case(3, 3, points=1), (2,))
+        case = Case(d, degree, points=36)
+        hold(host, op, case, (1,), d > 2, shrink=1 / 8, branches=branches)
+    hold(host, op, Case(3, 3, points=1), (2,), branches=branches)
 
 
 @pytest.mark.parametrize("op", PATHS, ids=lambda op: op.name)
 def test_paths_in_tiles(host, op):
-    hold(host, op, Case(7, 4, points=3))
+    hold(host, op, Case(7, 4, points=3), branches=False)
     assert host.plan_path(7, 4, 1, 3, False, True, 4)["tiles"] > 1
+
+
+@pytest.mark.parametrize("op", PATHS, ids=lambda op: op.name)
+def test_paths_in_branches(host, op):
+    """Every side, whole and in slices, some not full; several elements in a block, and blocks."""
+    host.configure(*IN_ORDER, False)
+    kind = op.name in ("sig_jvp", "sig_hvp"), op.name in ("sig_backprop", "sig_hvp")
+    sides, sliced, shared, cut_up = set(), set(), set(), set()
+    for d, degree, batch in (
+        (2, 2, 70), (2, 9, 1), (3, 5, 3), (4, 3, 9), (5, 3, 8), (6, 3, 1), (7, 3, 5), (8, 3, 1),
+        (9, 2, 2), (10, 3, 1), (17, 2, 3),
+    ):  # fmt: skip
+        case = Case(d, degree, points=4 if d < 9 else 3, scalar_term=d % 2 == 1)
+        for small in (False, True):
+            hold(host, op, case, (batch,), small)
+        for entry_bytes in (4, 8):
+            plan = host.plan_branches(d, degree, batch, 4, *kind, entry_bytes)
+            side = entry_bytes, plan["side"]
+            sides.add(side)
+            sliced |= {side} if plan["slices"] > 1 else set()
+            shared |= {side} if plan["elements"] > 1 else set()
+            cut_up |= {side} if plan["tiles"] > 1 else set()
+    most = {4: 5 if kind[0] else 8, 8: 4 if kind[0] else 5}
+    assert sides == {(b, s) for b in (4, 8) for s in (2, 3, 4, 5, 8) if s <= most[b]}
+    assert {b for b, _ in sliced} == {b for b, _ in cut_up} == {b for b, _ in shared} == {4, 8}
 
 
 def closed(rng, points, d):
@@ -114,14 +142,19 @@ def walk(rng, points, d):
     return np.cumsum(rng.normal(0, points**-0.5, (points, d)), axis=0)
 
 
-LONG = Case(3, 4, points=20_000)
+LONG = Case(3, 4)
 
 
-@pytest.fixture(scope="module", params=[closed, line], ids=lambda draw: draw.__name__)
+@pytest.fixture(
+    scope="module",
+    params=itertools.product([closed, line], [8_000, 20_000]),
+    ids=lambda param: f"{param[0].__name__}-{param[1]}",
+)
 def long_path(request):
     """Operands in float32, and what the CPU's kernels make of them in float64."""
     rng = np.random.default_rng(7)
-    path, t_path = (draw(rng, LONG.points, LONG.d) for draw in (request.param, walk))
+    curve, points = request.param
+    path, t_path = (draw(rng, points, LONG.d) for draw in (curve, walk))
     arrays = [path, t_path, rng.uniform(-1, 1, LONG.length())]
     arrays = [x.astype(np.float32) for x in arrays]
     return arrays, on_long_path(*(x.astype(np.float64) for x in arrays))
@@ -139,13 +172,18 @@ def on_long_path(path, t_path, g):
 
 
 @pytest.mark.parametrize("small", [False, True])
-def test_long_paths(long_path, host, small):
+@pytest.mark.parametrize("branches", [False, True], ids=["tiles", "branches"])
+def test_long_paths(long_path, host, branches, small):
     """What float32 loses does not grow with the number of steps: low parts hold it."""
     arrays, exact = long_path
-    host.configure(*IN_ORDER, small)
-    assert small == (host.plan_path(3, 4, 1, LONG.points, False, False, 4)["tiles"] > 1)
+    points = arrays[0].shape[0]
+    host.configure(*IN_ORDER, small, branches)
+    assert small == (host.plan_path(3, 4, 1, points, False, False, 4)["tiles"] > 1)
+    assert branches == (host.plan_branches(3, 4, 1, points, False, False, 4)["side"] > 0)
+    # Branches do paths of more than 8192 points in double.
+    limit = 1e-7 if branches and points > 8192 else 3e-7
     for found, wanted in zip(on_long_path(*arrays), exact, strict=True):
-        assert np.linalg.norm(found - wanted) < 3e-7 * np.linalg.norm(wanted)
+        assert np.linalg.norm(found - wanted) < limit * np.linalg.norm(wanted)
 
 
 def test_infinities_have_no_low_part(host):
@@ -432,6 +470,29 @@ def test_launches_of_paths(host, kind):
             # Memory does not grow with the number of tiles.
             shares = batch * plan["slots"] * max(points - 1, 1) * d * kind[2]
             assert shares <= 2**28 or plan["slots"] == 1 or not kind[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_launches_of_branches(host, kind):
+    sizes = [(2, 2), (2, 10), (3, 8), (4, 6), (5, 3), (6, 4), (8, 5), (10, 6), (16, 4), (256, 2)]
+    for (d, degree), points in itertools.product(sizes, (1, 2, 17, 100_000)):
+        for batch in (1, 128, 65_537, 2**31 + 1):
+            plan = host.plan_branches(d, degree, batch, points, *kind)
+            side, tiles, width = plan["side"], plan["tiles"], plan["width"]
+            assert side in (2, 3, 4, 5, 8) and (plan["slices"] - 1) * side < d
+            assert plan["slices"] * side >= d
+            assert plan["items"] == d ** (degree - 2) * plan["slices"] ** 2
+            if plan["elements"] > 1:
+                assert tiles == 1 and width == plan["elements"] * plan["items"]
+            else:
+                assert (tiles - 1) * width < plan["items"] <= tiles * width
+            launchable(plan, -(-batch // plan["elements"]) * plan["slots"])
+            assert width <= plan["threads"] <= 128 and plan["global_bytes"] == 0
+            assert 1 <= plan["steps"] <= 32 and 1 <= plan["back"] <= 8
+            shares = batch * plan["slots"] * max(points - 1, 1) * d * kind[2]
+            assert shares <= 2**28 or plan["slots"] == 1 or not kind[1]
+    for d, degree in ((1, 3), (3, 1), (2, 12), (257, 2)):  # those that go in tiles
+        assert host.plan_branches(d, degree, 1, 9, *kind)["side"] == 0
 
 
 def test_launch_configuration(host):

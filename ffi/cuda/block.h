@@ -4,9 +4,10 @@
 //                         seen by all, before the next phase begins. n stays below
 //                         kMostItems
 //   block.ForEachLoaded(n, load, use)   use(i, load(i)) for each, where a thread loads for
-//                         several of its items before it uses any of them
-//   Block::Own<State> own(block, n)     n items, no more than threads, that each keep a State
-//   own.ForEach(f)                      from phase to phase: f(i, state). On a GPU it is the
+//                         several of its items, or kAtOnce, before it uses any of them
+//   Block::Own<State> own(block, n)     n items, no more than threads, that each keep a
+//   State own.ForEach(f)                      from phase to phase: f(i, state). On a GPU it
+//   is the
 //                         thread's, in registers if every index into it is a constant
 //
 // Nothing else is shared between threads: no warps, no atomics, no order among the items of
@@ -28,11 +29,14 @@
 #define JAX_SIGLIB_ROLLED _Pragma("unroll 1")
 // And of one that is, of few instructions.
 #define JAX_SIGLIB_UNROLLED _Pragma("unroll 4")
+// And of one that has to be, for it goes through registers.
+#define JAX_SIGLIB_SPREAD _Pragma("unroll")
 #else
 #define JAX_SIGLIB_KERNEL inline
 #define JAX_SIGLIB_BOTH inline
 #define JAX_SIGLIB_ROLLED
 #define JAX_SIGLIB_UNROLLED
+#define JAX_SIGLIB_SPREAD
 #endif
 
 namespace jax_siglib {
@@ -61,19 +65,18 @@ class DeviceBlock {
     __syncthreads();
   }
 
-  template <class Load, class Use>
+  template <int kAtOnce = kInFlight, class Load, class Use>
   __device__ __forceinline__ void ForEachLoaded(int32_t n, Load&& load, Use&& use) const {
     const int32_t apart = blockDim.x;
     JAX_SIGLIB_ROLLED
-    for (int32_t first = threadIdx.x; first < n; first += kInFlight * apart) {
-      decltype(load(0)) loaded[kInFlight];
+    for (int32_t first = threadIdx.x; first < n; first += kAtOnce * apart) {
+      decltype(load(0)) loaded[kAtOnce];
       // Without a branch, or loads would wait for each other: what there is not is the last
       // item, for no use.
 #pragma unroll
-      for (int32_t u = 0; u < kInFlight; ++u)
-        loaded[u] = load(min(first + u * apart, n - 1));
+      for (int32_t u = 0; u < kAtOnce; ++u) loaded[u] = load(min(first + u * apart, n - 1));
 #pragma unroll
-      for (int32_t u = 0; u < kInFlight; ++u)
+      for (int32_t u = 0; u < kAtOnce; ++u)
         if (first + u * apart < n) use(first + u * apart, loaded[u]);
     }
     __syncthreads();

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "../arrays.h"
+#include "branch_job.h"
 #include "combine_job.h"
 #include "join_job.h"
 #include "launch.h"
@@ -15,7 +16,7 @@ namespace jax_siglib {
 namespace cuda {
 
 // f(name, body) for every kernel of a family (join_kernels.h, path_kernels.h,
-// combine_kernels.h, rows_kernels.h).
+// branch_kernels.h, combine_kernels.h, rows_kernels.h).
 #define JAX_SIGLIB_FOR_EACH_JOIN_KERNEL(f)                                          \
   f(kJoinForward, JoinForward<false>) f(kJoinTangent, JoinForward<true>)            \
       f(kJoinAdjoint, JoinAdjoint<false>) f(kJoinAdjointTangent, JoinAdjoint<true>) \
@@ -24,6 +25,10 @@ namespace cuda {
   f(kPathForward, PathForward<false>) f(kPathTangent, PathForward<true>)              \
       f(kPathAdjoint, PathBackward<false>) f(kPathAdjointTangent, PathBackward<true>) \
           f(kPathSums, PathSums)
+#define JAX_SIGLIB_FOR_EACH_BRANCH_KERNEL(f)                                     \
+  f(kBranchForward, BranchForward<false>) f(kBranchTangent, BranchForward<true>) \
+      f(kBranchAdjoint, BranchBackward<false>)                                   \
+          f(kBranchAdjointTangent, BranchBackward<true>)
 #define JAX_SIGLIB_FOR_EACH_COMBINE_KERNEL(f)                           \
   f(kCombineForward, CombineForward) f(kCombineAdjoint, CombineAdjoint) \
       f(kCombineInverse, CombineInverse)
@@ -35,8 +40,9 @@ namespace cuda {
 enum class Kernel {
   JAX_SIGLIB_FOR_EACH_JOIN_KERNEL(JAX_SIGLIB_NAME)
       JAX_SIGLIB_FOR_EACH_PATH_KERNEL(JAX_SIGLIB_NAME)
-          JAX_SIGLIB_FOR_EACH_COMBINE_KERNEL(JAX_SIGLIB_NAME)
-              JAX_SIGLIB_FOR_EACH_ROWS_KERNEL(JAX_SIGLIB_NAME)
+          JAX_SIGLIB_FOR_EACH_BRANCH_KERNEL(JAX_SIGLIB_NAME)
+              JAX_SIGLIB_FOR_EACH_COMBINE_KERNEL(JAX_SIGLIB_NAME)
+                  JAX_SIGLIB_FOR_EACH_ROWS_KERNEL(JAX_SIGLIB_NAME)
 };
 #undef JAX_SIGLIB_NAME
 
@@ -55,6 +61,10 @@ class Executor {
                    void* workspace) = 0;
   virtual void Run(Kernel kernel, Dtype dtype, const PathJob& job, const Launch& launch,
                    void* workspace) = 0;
+  // In shared memory alone. Computed with as `dtype`, or what that is computed with,
+  // whatever the job's arrays hold.
+  virtual void Run(Kernel kernel, Dtype dtype, const BranchJob& job,
+                   const Launch& launch) = 0;
   virtual void Run(Kernel kernel, Dtype dtype, const CombineJob& job, const Launch& launch,
                    void* workspace) = 0;
   virtual void Run(Kernel kernel, Dtype dtype, const RowsJob& job, const Launch& launch,

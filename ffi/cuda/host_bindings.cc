@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "../ndarrays.h"
+#include "branch_job.h"
 #include "calls.h"
 #include "divisor.h"
 #include "join_stages.h"
@@ -231,6 +232,28 @@ nb::dict DescribePath(int64_t dimension, int64_t degree, int64_t batch, int64_t 
   return entry;
 }
 
+// The branches of a path and their launch; of side 0 if it has none.
+nb::dict DescribeBranches(int64_t dimension, int64_t degree, int64_t batch, int64_t points,
+                          bool dual, bool adjoint, int64_t entry_bytes) {
+  const Levels levels(dimension, degree);
+  const PathKind kind{dual, adjoint, entry_bytes};
+  const BranchPlan plan = PlanBranches(limits, levels, batch, points, kind);
+  nb::dict entry;
+  if (plan.side > 0)
+    entry = Describe(PlanBranchLaunch(limits, plan, dimension, batch, kind));
+  entry["side"] = plan.side;
+  entry["slices"] = plan.slices;
+  entry["items"] = plan.items;
+  entry["width"] = plan.width;
+  entry["elements"] = plan.elements;
+  entry["tiles"] = plan.tiles;
+  entry["slots"] = plan.slots;
+  entry["steps"] = plan.steps;
+  entry["back"] = plan.back;
+  entry["groups"] = plan.groups;
+  return entry;
+}
+
 template <class S>
 float WidenBits(uint16_t bits) {
   return Widen(S{bits});
@@ -267,12 +290,15 @@ NB_MODULE(_cuda_on_host, m) {
   m.def("sig_stream_backprop", CallSigStreamBackprop);
   m.def("sig_stream_hvp", CallSigStreamHvp);
   // For the calls that follow: the order of threads and blocks, the most blocks of a
-  // launch, the threads of a block (0: as planned), and small limits or the ordinary ones.
-  m.def("configure", [](bool order, int64_t blocks, int64_t threads, bool small) {
+  // launch, the threads of a block (0: as planned), small limits or the ordinary ones, and
+  // whether paths go branch by branch where they can.
+  auto configure = [](bool order, int64_t blocks, int64_t threads, bool small,
+                      bool branches) {
     in_order = order;
     most_blocks = blocks;
     threads_of_block = threads;
     limits = Limits();
+    if (!branches) limits.most_branches = 0;
     if (!small) return;
     limits.shared_bytes = 1024;
     limits.blocks_in_global = 7;
@@ -280,10 +306,14 @@ NB_MODULE(_cuda_on_host, m) {
     limits.most_top = limits.least_top = 32;
     limits.share_bytes = 2048;
     limits.most_whole = 32;
-  });
+    if (branches) limits.most_branches = 8;
+  };
+  m.def("configure", configure, nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+        nb::arg() = true);
   m.def("launches", [] { return launches; });
   m.def("plan_join", DescribeJoin);
   m.def("plan_path", DescribePath);
+  m.def("plan_branches", DescribeBranches);
   m.def("plan_launch", [](int64_t items, int64_t widest_phase, int64_t workspace) {
     return Describe(PlanLaunch(limits, items, widest_phase, workspace));
   });

@@ -26,8 +26,6 @@ struct JoinKind {
   int64_t entry_bytes;  // of what is computed with
 };
 
-inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // The highest levels up to `to`, with about this many rows in a tile at most.
 inline JoinStage TopStage(const Levels& levels, bool prepend, int64_t to, int64_t rows) {
   JoinStage stage;

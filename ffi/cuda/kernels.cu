@@ -3,10 +3,10 @@
 #include <cuda_runtime.h>
 
 #include <stdexcept>
-#include <string>
 
 #include "combine_kernels.h"
 #include "join_kernels.h"
+#include "launch_check.h"
 #include "path_kernels.h"
 #include "rows_kernels.h"
 #include "stream.h"
@@ -34,10 +34,7 @@ void Start(const typename Body::Job& job, const Launch& launch, void* workspace,
       <<<static_cast<unsigned>(launch.blocks), static_cast<unsigned>(launch.threads),
          static_cast<size_t>(launch.shared_bytes), stream>>>(job, launch.workspace,
                                                              static_cast<char*>(workspace));
-  const cudaError_t error = cudaGetLastError();
-  if (error != cudaSuccess)
-    throw std::runtime_error(std::string("CUDA cannot launch a kernel: ") +
-                             cudaGetErrorString(error));
+  CheckLaunch();
 }
 
 #define JAX_SIGLIB_CASE(name, ...) \

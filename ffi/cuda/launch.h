@@ -9,6 +9,8 @@
 namespace jax_siglib {
 namespace cuda {
 
+inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 // What plans keep to. Tests set other limits, to have small sizes cut up as large ones are.
 struct Limits {
   // What a block may have of shared memory on every GPU without being asked twice.
@@ -26,6 +28,8 @@ struct Limits {
   // Entries of level N in a tile of a path.
   int64_t most_top = 4096;
   int64_t least_top = 256;
+  // Branches of a path (branch_job.h) in a block; 0: paths go in tiles alone.
+  int64_t most_branches = 128;
   // Entries of a signature, of few, that is one block's in products and the antipode.
   int64_t most_whole = 2048;
   // Of what the tiles of a path find for its increments, in all.

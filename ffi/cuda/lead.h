@@ -28,13 +28,18 @@ struct Pointer {
   template <class S>
   JAX_SIGLIB_BOTH S* At(const Lead& lead, int64_t b) const {
     S* const first = static_cast<S*>(data);
-    if (first == nullptr || lead.rank == 0) return first;
+    return first == nullptr ? first : first + Offset(lead, b);
+  }
+
+  // In entries, from the first element.
+  JAX_SIGLIB_BOTH int64_t Offset(const Lead& lead, int64_t b) const {
+    if (lead.rank == 0) return 0;
     int64_t offset = 0;
     for (int i = lead.rank; i-- > 1;) {
       offset += b % lead.shape[i] * stride[i];
       b /= lead.shape[i];
     }
-    return first + offset + b * stride[0];
+    return offset + b * stride[0];
   }
 };
 

@@ -73,13 +73,20 @@ target_compile_definitions(_ext_cuda
 target_compile_options(_ext_cuda PRIVATE -O2)
 jax_siglib_cuda_options(_ext_cuda)
 
-# The kernels, once for each type of arrays.
-foreach(storage IN ITEMS float double Float16 BFloat16)
-  add_library(cuda_kernels_${storage} OBJECT ffi/cuda/kernels.cu)
-  set_target_properties(cuda_kernels_${storage} PROPERTIES POSITION_INDEPENDENT_CODE ON
-                                                           CUDA_VISIBILITY_PRESET hidden)
-  target_compile_definitions(cuda_kernels_${storage} PRIVATE JAX_SIGLIB_STORAGE=${storage})
-  jax_siglib_cuda_options(cuda_kernels_${storage})
-  target_sources(_ext_cuda PRIVATE $<TARGET_OBJECTS:cuda_kernels_${storage}>)
+# A file of kernels, for a type of numbers.
+function(jax_siglib_cuda_kernels file type)
+  set(target cuda_${file}_${type})
+  add_library(${target} OBJECT ffi/cuda/${file}.cu)
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON
+                                             CUDA_VISIBILITY_PRESET hidden)
+  target_compile_definitions(${target} PRIVATE JAX_SIGLIB_STORAGE=${type})
+  jax_siglib_cuda_options(${target})
+  target_sources(_ext_cuda PRIVATE $<TARGET_OBJECTS:${target}>)
+endfunction()
+foreach(type IN ITEMS float double)
+  jax_siglib_cuda_kernels(branch_kernels ${type})
+endforeach()
+foreach(type IN ITEMS float double Float16 BFloat16)
+  jax_siglib_cuda_kernels(kernels ${type})
 endforeach()
 install(TARGETS _ext_cuda LIBRARY DESTINATION jax_siglib)

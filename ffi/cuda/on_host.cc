@@ -5,6 +5,7 @@
 #include <random>
 #include <stdexcept>
 
+#include "branch_kernels.h"
 #include "combine_kernels.h"
 #include "join_kernels.h"
 #include "path_kernels.h"
@@ -85,6 +86,31 @@ void HostExecutor::Run(Kernel kernel, Dtype dtype, const PathJob& job, const Lau
                        void* workspace) {
   JAX_SIGLIB_SWITCH(JAX_SIGLIB_FOR_EACH_PATH_KERNEL);
 }
+
+#define JAX_SIGLIB_BRANCH_CASE(name, ...)                                          \
+  case Kernel::name:                                                               \
+    return WithSide<__VA_ARGS__::dual, T>(job.plan.side, [&](auto side) {          \
+      RunBody<typename __VA_ARGS__::template Of<side()>, T>(job, launch, nullptr); \
+    });
+
+void HostExecutor::Run(Kernel kernel, Dtype dtype, const BranchJob& job,
+                       const Launch& launch) {
+  if (launch.global_bytes() > 0) throw std::runtime_error("branches in global memory");
+  auto run = [&](auto zero) {
+    using T = decltype(zero);
+    switch (kernel) {
+      JAX_SIGLIB_FOR_EACH_BRANCH_KERNEL(JAX_SIGLIB_BRANCH_CASE)
+      default:
+        throw std::runtime_error("wrong kernel");
+    }
+  };
+  if (dtype == Dtype::kFloat64)
+    run(double{});
+  else
+    run(float{});
+}
+
+#undef JAX_SIGLIB_BRANCH_CASE
 
 void HostExecutor::Run(Kernel kernel, Dtype dtype, const CombineJob& job,
                        const Launch& launch, void* workspace) {

@@ -4,8 +4,10 @@
 #define JAX_SIGLIB_CUDA_ON_HOST_H_
 
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <stdexcept>
+#include <type_traits>
 #include <vector>
 
 #include "executor.h"
@@ -35,15 +37,15 @@ class HostBlock {
     }
   }
 
-  template <class Load, class Use>
+  template <int kAtOnce = kInFlight, class Load, class Use>
   void ForEachLoaded(int32_t n, Load&& load, Use&& use) const {
     for (int64_t t = 0; t < threads_; ++t) {
       const int64_t thread = backwards_ ? threads_ - 1 - t : t;
-      for (int64_t first = thread; first < n; first += kInFlight * threads_) {
-        decltype(load(0)) loaded[kInFlight];
-        for (int64_t u = 0; u < kInFlight && first + u * threads_ < n; ++u)
+      for (int64_t first = thread; first < n; first += kAtOnce * threads_) {
+        decltype(load(0)) loaded[kAtOnce];
+        for (int64_t u = 0; u < kAtOnce && first + u * threads_ < n; ++u)
           loaded[u] = load(static_cast<int32_t>(first + u * threads_));
-        for (int64_t u = 0; u < kInFlight && first + u * threads_ < n; ++u)
+        for (int64_t u = 0; u < kAtOnce && first + u * threads_ < n; ++u)
           use(static_cast<int32_t>(first + u * threads_), loaded[u]);
       }
     }
@@ -52,8 +54,12 @@ class HostBlock {
   template <class State>
   class Own {
    public:
+    // What they hold at first is garbage.
     Own(const HostBlock& block, int32_t n) : block_(block), states_(n) {
-      if (n > block.planned_) throw std::logic_error("fewer threads than items with a state");
+      static_assert(std::is_trivially_copyable_v<State>, "it is to lie in registers");
+      if (n > block.planned_)
+        throw std::logic_error("fewer threads than items with a state");
+      std::memset(static_cast<void*>(states_.data()), 0xff, n * sizeof(State));
     }
 
     template <class F>
@@ -85,6 +91,7 @@ class HostExecutor final : public Executor {
            void* workspace) override;
   void Run(Kernel kernel, Dtype dtype, const PathJob& job, const Launch& launch,
            void* workspace) override;
+  void Run(Kernel kernel, Dtype dtype, const BranchJob& job, const Launch& launch) override;
   void Run(Kernel kernel, Dtype dtype, const CombineJob& job, const Launch& launch,
            void* workspace) override;
   void Run(Kernel kernel, Dtype dtype, const RowsJob& job, const Launch& launch,

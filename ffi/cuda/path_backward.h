@@ -279,8 +279,8 @@ class PathBackwardTile : public PathTile<S, kDual, true, Block> {
         sum += y.x[c * count + i];
         if (kDual) t_sum += y.t[c * count + i];
       }
-      ct.x[i] = this->Carry(ct.x[i], low.x + i, sum);
-      if (kDual) ct.t[i] = this->Carry(ct.t[i], low.t + i, t_sum);
+      ct.x[i] = Carry(ct.x[i], low.x + i, sum);
+      if (kDual) ct.t[i] = Carry(ct.t[i], low.t + i, t_sum);
     });
   }
 
@@ -328,8 +328,8 @@ class PathBackwardTile : public PathTile<S, kDual, true, Block> {
           sum += sent[(n - 1) * root + i];
           if (kDual) t_sum += t_sent[(n - 1) * root + i];
         }
-        ct.x[i] = this->Carry(ct.x[i], low.x + i, sum);
-        if (kDual) ct.t[i] = this->Carry(ct.t[i], low.t + i, t_sum);
+        ct.x[i] = Carry(ct.x[i], low.x + i, sum);
+        if (kDual) ct.t[i] = Carry(ct.t[i], low.t + i, t_sum);
         return;
       }
       T sum = 0;

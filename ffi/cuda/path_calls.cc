@@ -1,4 +1,5 @@
 // The calls of the path family.
+#include "branch_job.h"
 #include "calls.h"
 #include "join_run.h"
 #include "operands.h"
@@ -42,24 +43,24 @@ class PathOperands : public Operands {
     Write(name, array, 1, job.out, skip);
   }
 
-  std::string Forward(Kernel kernel, bool dual, Executor& executor) {
+  std::string Forward(bool dual, Executor& executor) {
     const std::string error = Layout(job.lead, job.batch);
     if (!error.empty() || job.batch == 0) return error;
     if (job.levels.degree() == 0) {
       SetScalars(dual, executor);
     } else {
-      Run(kernel, {dual, false, ComputedBytes(dtype_)}, executor);
+      Run({dual, false, ComputedBytes(dtype_)}, executor);
     }
     return "";
   }
 
-  std::string Backward(Kernel kernel, bool dual, Executor& executor) {
+  std::string Backward(bool dual, Executor& executor) {
     const std::string error = Layout(job.lead, job.batch);
     if (!error.empty() || job.batch == 0) return error;
     const int64_t entries = points_ * algebra_.dimension();
     job.stage.slots = 0;
     if (job.levels.degree() > 0 && points_ > 1)
-      Run(kernel, {dual, true, ComputedBytes(dtype_)}, executor);
+      Run({dual, true, ComputedBytes(dtype_)}, executor);
     executor.Run(Kernel::kPathSums, dtype_, job,
                  PlanPathSumsLaunch(executor.limits, job.batch, entries, kSummedEntries),
                  nullptr);
@@ -69,16 +70,47 @@ class PathOperands : public Operands {
   PathJob job;
 
  private:
-  void Run(Kernel kernel, const PathKind& kind, Executor& executor) {
+  // Branch by branch, or, where there are no branches, in tiles.
+  void Run(PathKind kind, Executor& executor) {
+    const PathKind narrow = kind;
+    const bool wide = dtype_ == Dtype::kFloat32 && points_ > kLongPath;
+    if (wide) kind.entry_bytes = sizeof(double);
+    BranchJob branches;
+    branches.plan = PlanBranches(executor.limits, job.levels, job.batch, points_, kind);
+    if (branches.plan.side == 0) return RunTiles(narrow, executor);
+    job.stage.slots = branches.plan.slots;
+    job.wide_shares = wide;
+    AllocateShares(kind, executor);
+    branches.path = job;
+    branches.dtype = dtype_;
+    branches.at = BranchWorkspace(branches.plan, algebra_.dimension(), kind);
+    executor.Run(kind.adjoint
+                     ? kind.dual ? Kernel::kBranchAdjointTangent : Kernel::kBranchAdjoint
+                 : kind.dual ? Kernel::kBranchTangent
+                             : Kernel::kBranchForward,
+                 wide ? Dtype::kFloat64 : dtype_, branches,
+                 PlanBranchLaunch(executor.limits, branches.plan, algebra_.dimension(),
+                                  job.batch, kind));
+  }
+
+  void RunTiles(const PathKind& kind, Executor& executor) {
     job.stage = PlanPath(executor.limits, job.levels, job.batch, points_, kind);
     job.at = PathWorkspace(job.levels, job.stage, kind.dual, kind.adjoint);
-    const int64_t of_slot = (points_ - 1) * algebra_.dimension() * kind.entry_bytes;
-    if (kind.adjoint) job.shares = executor.Allocate(job.batch * job.stage.slots * of_slot);
+    AllocateShares(kind, executor);
     const Launch launch =
         PlanPathLaunch(executor.limits, job.levels, job.stage, job.batch, kind);
     void* const workspace =
         launch.global_bytes() > 0 ? executor.Allocate(launch.global_bytes()) : nullptr;
-    executor.Run(kernel, dtype_, job, launch, workspace);
+    executor.Run(kind.adjoint
+                     ? kind.dual ? Kernel::kPathAdjointTangent : Kernel::kPathAdjoint
+                 : kind.dual ? Kernel::kPathTangent
+                             : Kernel::kPathForward,
+                 dtype_, job, launch, workspace);
+  }
+
+  void AllocateShares(const PathKind& kind, Executor& executor) {
+    const int64_t of_slot = (points_ - 1) * algebra_.dimension() * kind.entry_bytes;
+    if (kind.adjoint) job.shares = executor.Allocate(job.batch * job.stage.slots * of_slot);
   }
 
   // Of degree 0 there is the scalar term, if that. It is the join's, of any displacement:
@@ -113,7 +145,7 @@ std::string Sig(const Array& path, const Array& out, int64_t degree, Executor& e
   PathOperands call("sig", 1, out, path, degree);
   call.Path("path", path, call.job.path, call.job.point_stride);
   call.Result("the result", out);
-  return call.Forward(Kernel::kPathForward, false, executor);
+  return call.Forward(false, executor);
 }
 
 std::string SigJvp(const Array& path, const Array& t_path, const Array& t_out,
@@ -124,7 +156,7 @@ std::string SigJvp(const Array& path, const Array& t_path, const Array& t_out,
   call.Path("path", path, call.job.path, call.job.point_stride);
   call.Path("t_path", t_path, call.job.t_path, call.job.t_point_stride);
   call.Result("the result", t_out);
-  return call.Forward(Kernel::kPathTangent, true, executor);
+  return call.Forward(true, executor);
 }
 
 std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out,
@@ -138,7 +170,7 @@ std::string SigBackprop(const Array& path, const Array& sig, const Array& ct_out
   call.PathResult("d_path", ct_path);
   // A rounded signature would leave its rounding errors behind as the steps are undone.
   call.job.from_path = IsHalf(ct_path);
-  return call.Backward(Kernel::kPathAdjoint, false, executor);
+  return call.Backward(false, executor);
 }
 
 std::string SigHvp(const Array& ct_out, const Array& path, const Array& t_path,
@@ -150,7 +182,7 @@ std::string SigHvp(const Array& ct_out, const Array& path, const Array& t_path,
   call.Path("path", path, call.job.path, call.job.point_stride);
   call.Path("t_path", t_path, call.job.t_path, call.job.t_point_stride);
   call.PathResult("d_path", ct_path);
-  return call.Backward(Kernel::kPathAdjointTangent, true, executor);
+  return call.Backward(true, executor);
 }
 
 }  // namespace cuda

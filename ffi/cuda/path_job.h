@@ -103,7 +103,8 @@ struct PathJob {
   Pointer ct_path;
   PathStage stage;
   PathWorkspace at;
-  void* shares = nullptr;  // of each element and slot: ct_v for every step
+  void* shares = nullptr;    // of each element and slot: ct_v for every step
+  bool wide_shares = false;  // double, of a path of floats
 };
 
 }  // namespace cuda

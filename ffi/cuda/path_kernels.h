@@ -63,12 +63,22 @@ struct PathSums {
   template <class S, class Block>
   static JAX_SIGLIB_KERNEL void Run(const Block& block, const PathJob& job, void*) {
     using T = typename Computed<S>::Type;
+    if (job.wide_shares)
+      Add<S, T, double>(block, job);
+    else
+      Add<S, T, T>(block, job);
+  }
+
+ private:
+  template <class S, class T, class Share, class Block>
+  static JAX_SIGLIB_KERNEL void Add(const Block& block, const PathJob& job) {
     const int64_t d = job.levels.dimension(), entries = job.points * d;
     const int64_t of_slot = entries - d, slots = job.stage.slots;
     const int64_t pieces = (entries + kSummedEntries - 1) / kSummedEntries;
     for (int64_t item = block.index(); item < job.batch * pieces; item += block.count()) {
       const int64_t element = item / pieces, first = item % pieces * kSummedEntries;
-      const T* const shares = static_cast<const T*>(job.shares) + element * slots * of_slot;
+      const Share* const shares =
+          static_cast<const Share*>(job.shares) + element * slots * of_slot;
       S* const out = job.ct_path.At<S>(job.lead, element);
       const int64_t left = entries - first;
       block.ForEach(left < kSummedEntries ? static_cast<int32_t>(left) : kSummedEntries,
@@ -76,7 +86,7 @@ struct PathSums {
                       const int64_t at = first + i;
                       double sum = 0;
                       for (int64_t slot = 0; slot < slots; ++slot) {
-                        const T* const share = shares + slot * of_slot;
+                        const Share* const share = shares + slot * of_slot;
                         if (at >= d) sum += static_cast<double>(share[at - d]);
                         if (at < of_slot) sum -= static_cast<double>(share[at]);
                       }

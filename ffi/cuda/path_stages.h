@@ -18,6 +18,11 @@ constexpr int64_t kWantedPathTiles = 256;
 // one that no shared memory holds.
 constexpr int64_t kMostSteps = 16;
 constexpr int64_t kLeastSteps = 8;
+
+// Branch by branch, float paths of more points are done in double, as the CPU does them
+// (cpu/long_path.h).
+constexpr int64_t kLongPath = 8192;
+
 struct PathKind {
   bool dual, adjoint;
   int64_t entry_bytes;  // of what is computed with
@@ -38,6 +43,15 @@ inline Launch PlanPathLaunch(const Limits& limits, const Levels& levels,
 inline Launch PlanPathSumsLaunch(const Limits& limits, int64_t batch, int64_t entries,
                                  int64_t at_a_time) {
   return PlanLaunch(limits, batch * ((entries + at_a_time - 1) / at_a_time), at_a_time, 0);
+}
+
+// Blocks for an element, of at most so many, whose shares of ct_path do not take too much
+// memory. One divisor after the other: their product may be more than 64 bits hold.
+inline int64_t PathSlots(const Limits& limits, int64_t tiles, int64_t batch,
+                         int64_t increments, int64_t dimension, const PathKind& kind) {
+  const int64_t fit =
+      limits.share_bytes / batch / increments / dimension / kind.entry_bytes;
+  return std::min(tiles, std::max<int64_t>(1, fit));
 }
 
 // Of degree 1 and up.
@@ -62,11 +76,8 @@ inline PathStage PlanPath(const Limits& limits, const Levels& levels, int64_t ba
     if (last || (fits && busy && top <= limits.most_top)) break;
   }
   stage.slots = stage.tiles;
-  if (kind.adjoint) {
-    // One divisor after the other: their product may be more than 64 bits hold.
-    const int64_t fit = limits.share_bytes / batch / increments / d / kind.entry_bytes;
-    stage.slots = std::min(stage.tiles, std::max<int64_t>(1, fit));
-  }
+  if (kind.adjoint)
+    stage.slots = PathSlots(limits, stage.tiles, batch, increments, d, kind);
   return stage;
 }
 

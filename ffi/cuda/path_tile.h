@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "carry.h"
 #include "path_job.h"
 #include "storage.h"
 
@@ -129,14 +130,6 @@ class PathTile {
       b.x[i] = 1;
       if (kDual) b.t[i] = 0;
     });
-  }
-
-  // A step's change of a number that is carried as high + *low (Kahan): returns its high
-  // part. An infinite one has no low part.
-  static JAX_SIGLIB_KERNEL T Carry(T high, T* low, T change) {
-    const T more = *low + change, sum = high + more, rest = more - (sum - high);
-    *low = rest - rest == 0 ? rest : T(0);
-    return sum;
   }
 
   // A chain's way from level 0 to the ancestor of length `to`; with an increment that is

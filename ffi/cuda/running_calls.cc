@@ -34,6 +34,10 @@ class StepExecutor final : public Executor {
            void* workspace) override {
     executor_.Run(kernel, dtype, job, launch, workspace);
   }
+  void Run(Kernel kernel, Dtype dtype, const BranchJob& job,
+           const Launch& launch) override {
+    executor_.Run(kernel, dtype, job, launch);
+  }
   void Run(Kernel kernel, Dtype dtype, const CombineJob& job, const Launch& launch,
            void* workspace) override {
     executor_.Run(kernel, dtype, job, launch, workspace);

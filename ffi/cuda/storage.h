@@ -4,7 +4,10 @@
 #define JAX_SIGLIB_CUDA_STORAGE_H_
 
 #include <cstdint>
+#include <cstring>
+#include <type_traits>
 
+#include "../arrays.h"
 #include "block.h"
 
 #if defined(__CUDACC__)
@@ -12,7 +15,6 @@
 #include <cuda_fp16.h>
 #else
 #include <cmath>
-#include <cstring>
 #endif
 
 namespace jax_siglib {
@@ -115,6 +117,42 @@ JAX_SIGLIB_KERNEL typename Computed<S>::Type Load(const S* array, int64_t i) {
 template <class S>
 JAX_SIGLIB_KERNEL void Store(S* array, int64_t i, typename Computed<S>::Type x) {
   Round(x, array + i);
+}
+
+// The same where the type is known at run time alone: T, or of halves, which are computed
+// with as float.
+// f(S{}) for what lies in arrays that are computed with as T: floats as float or double.
+template <class T, class F>
+JAX_SIGLIB_KERNEL void WithStored(Dtype dtype, F&& f) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (dtype == Dtype::kFloat16) return f(Float16{});
+    if (dtype == Dtype::kBFloat16) return f(BFloat16{});
+  } else {
+    if (dtype == Dtype::kFloat32) return f(float{});
+  }
+  f(T{});
+}
+template <class T>
+JAX_SIGLIB_KERNEL T LoadAs(const void* array, int64_t i, Dtype dtype) {
+  T x;
+  WithStored<T>(dtype, [&](auto stored) {
+    x = static_cast<T>(Load(static_cast<const decltype(stored)*>(array), i));
+  });
+  return x;
+}
+template <class T>
+JAX_SIGLIB_KERNEL void StoreAs(void* array, int64_t i, Dtype dtype, T x) {
+  WithStored<T>(dtype, [&](auto stored) {
+    using S = decltype(stored);
+    Store(static_cast<S*>(array), i, static_cast<typename Computed<S>::Type>(x));
+  });
+}
+
+// kCount numbers side by side, of kPadded that begin where so many bytes, or 16, do.
+template <int kCount, int kPadded, class T>
+JAX_SIGLIB_KERNEL void ReadAligned(const T* from, T* to) {
+  constexpr size_t kAlignment = kPadded * sizeof(T) < 16 ? kPadded * sizeof(T) : 16;
+  std::memcpy(to, __builtin_assume_aligned(from, kAlignment), kCount * sizeof(T));
 }
 
 }  // namespace cuda

@@ -58,6 +58,14 @@ void StreamExecutor::Run(Kernel kernel, Dtype dtype, const PathJob& job,
   RunFor(dtype, kernel, job, launch, workspace, stream_);
 }
 
+void StreamExecutor::Run(Kernel kernel, Dtype dtype, const BranchJob& job,
+                         const Launch& launch) {
+  if (dtype == Dtype::kFloat64)
+    RunBranches<double>(kernel, job, launch, stream_);
+  else
+    RunBranches<float>(kernel, job, launch, stream_);
+}
+
 void StreamExecutor::Run(Kernel kernel, Dtype dtype, const CombineJob& job,
                          const Launch& launch, void* workspace) {
   RunFor(dtype, kernel, job, launch, workspace, stream_);

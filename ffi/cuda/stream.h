@@ -30,6 +30,7 @@ class StreamExecutor final : public Executor {
            void* workspace) override;
   void Run(Kernel kernel, Dtype dtype, const PathJob& job, const Launch& launch,
            void* workspace) override;
+  void Run(Kernel kernel, Dtype dtype, const BranchJob& job, const Launch& launch) override;
   void Run(Kernel kernel, Dtype dtype, const CombineJob& job, const Launch& launch,
            void* workspace) override;
   void Run(Kernel kernel, Dtype dtype, const RowsJob& job, const Launch& launch,
@@ -43,6 +44,11 @@ class StreamExecutor final : public Executor {
 // Launches a kernel for arrays of S; kernels.cu, compiled for each S.
 template <class S, class Job>
 void RunOnStream(Kernel kernel, const Job& job, const Launch& launch, void* workspace,
+                 cudaStream_t stream);
+
+// The same of branches, computed with as T: branch_kernels.cu, compiled for each T.
+template <class T>
+void RunBranches(Kernel kernel, const BranchJob& job, const Launch& launch,
                  cudaStream_t stream);
 
 }  // namespace cuda

@@ -1,0 +1,94 @@
+// sig and its tangent for the branches of a block. Level N is a matrix product with time as
+// its inner index, S_N = sum over t of B_t ⊗ v_t, of which a branch holds a tile.
+#ifndef JAX_SIGLIB_CUDA_BRANCH_FORWARD_H_
+#define JAX_SIGLIB_CUDA_BRANCH_FORWARD_H_
+
+#include <cstdint>
+
+#include "branch.h"
+
+namespace jax_siglib {
+namespace cuda {
+
+template <class T, int kSide, bool kDual, class Block>
+class BranchForwardBlock : public BranchBlock<T, kSide, kDual, false, Block> {
+  using Base = BranchBlock<T, kSide, kDual, false, Block>;
+  using typename Base::N;
+
+ public:
+  using Base::Base;
+
+  JAX_SIGLIB_KERNEL void Run() const {
+    typename Block::template Own<State> own(this->block_, this->Count());
+    own.ForEach([&](int32_t i, State& mine) {
+      mine.reads = this->Find(i);
+      this->ClearLow(i);
+      this->Clear(mine.s);
+      JAX_SIGLIB_SPREAD
+      for (int a = 0; a < kSide; ++a) JAX_SIGLIB_SPREAD
+      for (int e = 0; e < kSide; ++e) mine.top[a][e] = 0;
+    });
+    this->FindPaths();
+    const int64_t steps = this->job_.path.points - 1;
+    JAX_SIGLIB_ROLLED
+    for (int64_t first = 0; first < steps; first += this->job_.plan.steps) {
+      const int32_t count = static_cast<int32_t>(
+          steps - first < this->job_.plan.steps ? steps - first : this->job_.plan.steps);
+      this->LoadIncrements(first, count);
+      own.ForEach([&](int32_t i, State& mine) {
+        JAX_SIGLIB_ROLLED
+        for (int32_t step = 0; step < count; ++step) Step(step, mine);
+        this->Settle(i, 0, mine.s);
+      });
+    }
+    own.ForEach([&](int32_t i, State& mine) { Write(this->Place(i), mine); });
+  }
+
+ private:
+  struct State {
+    typename Base::Reads reads;
+    typename Base::Levels s;
+    T top[kSide][kSide];  // of the result
+  };
+
+  JAX_SIGLIB_KERNEL void Step(int32_t step, State& mine) const {
+    typename Base::Chains chains;
+    N v[kSide];
+    const T* const increment = this->Increment(step, mine.reads);
+    this->template Climb<false>(increment, mine.reads, mine.s, chains,
+                                [](int, const N*) {});
+    this->Read(increment + mine.reads.letters_at, v);
+    this->template MoveRows<false>(increment, mine.reads, mine.s, chains,
+                                   [&](int a, const N& b, const N&) {
+                                     JAX_SIGLIB_SPREAD
+                                     for (int e = 0; e < kSide; ++e)
+                                       mine.top[a][e] += Asked(b * v[e]);
+                                   });
+  }
+
+  JAX_SIGLIB_KERNEL void Write(const BranchPlace& place, const State& mine) const {
+    const PathJob& path = this->job_.path;
+    const int64_t element = path.out.Offset(path.lead, place.element);
+    const int32_t letters = this->Letters(place);
+    auto write = [&](int64_t at, T x) {
+      StoreAs<T>(path.out.data, element + at, this->job_.dtype, x);
+    };
+    JAX_SIGLIB_SPREAD
+    for (int a = 0; a < kSide; ++a) {
+      if (a >= mine.reads.rows) continue;
+      JAX_SIGLIB_SPREAD
+      for (int e = 0; e < kSide; ++e)
+        if (e < letters) write(this->TopAt(place, a, e), mine.top[a][e]);
+      if (place.column == 0) write(this->RowAt(place, a), Asked(mine.s.rows[a].held));
+    }
+    this->ForPath(place, false,
+                  [&](int m, int64_t at) { write(at, Asked(mine.s.path[m].held)); });
+    const bool first = place.root == 0 && place.row + place.column == 0;
+    if (first && path.scalar_term) write(-1, kDual ? T(0) : T(1));
+  }
+};
+
+}  // namespace cuda
+}  // namespace jax_siglib
+
+#endif  // JAX_SIGLIB_CUDA_BRANCH_FORWARD_H_
