@@ -5,15 +5,15 @@
 
 #include <cstdint>
 
-#include "branch.h"
+#include "branch_path.h"
 
 namespace jax_siglib {
 namespace cuda {
 
 template <class T, int kSide, bool kDual, class Block>
-class BranchForwardBlock : public BranchBlock<T, kSide, kDual, false, Block> {
-  using Base = BranchBlock<T, kSide, kDual, false, Block>;
-  using typename Base::N;
+class BranchForwardBlock : public BranchPath<T, kSide, kDual, false, Block> {
+  using Base = BranchPath<T, kSide, kDual, false, Block>;
+  using typename Base::Value;
 
  public:
   using Base::Base;
@@ -31,9 +31,9 @@ class BranchForwardBlock : public BranchBlock<T, kSide, kDual, false, Block> {
     this->FindPaths();
     const int64_t steps = this->job_.path.points - 1;
     JAX_SIGLIB_ROLLED
-    for (int64_t first = 0; first < steps; first += this->job_.plan.steps) {
+    for (int64_t first = 0; first < steps; first += this->plan_.steps) {
       const int32_t count = static_cast<int32_t>(
-          steps - first < this->job_.plan.steps ? steps - first : this->job_.plan.steps);
+          steps - first < this->plan_.steps ? steps - first : this->plan_.steps);
       this->LoadIncrements(first, count);
       own.ForEach([&](int32_t i, State& mine) {
         JAX_SIGLIB_ROLLED
@@ -53,13 +53,13 @@ class BranchForwardBlock : public BranchBlock<T, kSide, kDual, false, Block> {
 
   JAX_SIGLIB_KERNEL void Step(int32_t step, State& mine) const {
     typename Base::Chains chains;
-    N v[kSide];
+    Value v[kSide];
     const T* const increment = this->Increment(step, mine.reads);
     this->template Climb<false>(increment, mine.reads, mine.s, chains,
-                                [](int, const N*) {});
+                                [](int, const Value*) {});
     this->Read(increment + mine.reads.letters_at, v);
     this->template MoveRows<false>(increment, mine.reads, mine.s, chains,
-                                   [&](int a, const N& b, const N&) {
+                                   [&](int a, const Value& b, const Value&) {
                                      JAX_SIGLIB_SPREAD
                                      for (int e = 0; e < kSide; ++e)
                                        mine.top[a][e] += Asked(b * v[e]);

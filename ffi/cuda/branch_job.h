@@ -7,72 +7,12 @@
 #include <cstdint>
 
 #include "../arrays.h"
-#include "divisor.h"
+#include "branch_plan.h"
 #include "launch.h"
 #include "path_job.h"
-#include "path_stages.h"
 
 namespace jax_siglib {
 namespace cuda {
-
-// A branch is what begins with one word of level N-2, its root: `side` of the root's
-// children, the branch's rows, and `side` letters for each of them. It is one thread's,
-// that takes it along the whole path in registers: the top level, N-1, and the path down
-// from the root to level 1, of which every branch has its own. So branches need nothing of
-// each other but, going back, sums of what they find for the increments.
-//
-// Of this many words on the way down at most, the root among them: an index into registers
-// has to be a constant, so that there is code, and there are registers, for each.
-constexpr int MostAncestors(int side) {
-  return side == 2 ? 8 : side <= 4 ? 6 : side == 5 ? 4 : 3;
-}
-// Larger ones would not fit the registers of a thread.
-constexpr int MostSide(bool dual, int64_t entry_bytes) {
-  return !dual && entry_bytes == 4 ? 8 : dual && entry_bytes == 8 ? 4 : 5;
-}
-// Letters of a side as they lie in the workspace, where four are read at a time.
-constexpr int PaddedSide(int side) { return side == 2 ? 2 : side <= 4 ? 4 : 8; }
-
-// f(std::integral_constant) of a side that there is code for.
-template <bool kDual, class T, class F>
-void WithSide(int side, F&& f) {
-  switch (side) {
-    case 2:
-      return f(std::integral_constant<int, 2>());
-    case 3:
-      return f(std::integral_constant<int, 3>());
-    case 4:
-      return f(std::integral_constant<int, 4>());
-    case 5:
-      if constexpr (MostSide(kDual, sizeof(T)) >= 5)
-        return f(std::integral_constant<int, 5>());
-      break;
-    case 8:
-      if constexpr (MostSide(kDual, sizeof(T)) >= 8)
-        return f(std::integral_constant<int, 8>());
-      break;
-  }
-}
-
-struct BranchPlan {
-  int32_t side = 0;  // none: the path is not for these kernels
-  int32_t root = 0;  // the level of the roots
-  // Of the letters, for rows as well as for columns: d = 20 in threes of 8.
-  int32_t slices = 1;
-  int32_t pitch = 0;     // of an increment in the workspace
-  int64_t items = 1;     // branches of a signature
-  int32_t width = 1;     // branches of a block
-  int32_t elements = 1;  // signatures of a block; of one, if it takes several blocks
-  int64_t tiles = 1;     // blocks of a signature
-  int64_t slots = 1;     // adjoint: as PathStage
-  int32_t steps = 1;     // whose increments are brought into the workspace together
-  // Of the adjoint: steps whose contributions to ct_v are added up together, in how many
-  // groups of an element's branches, and how far letters lie apart there.
-  int32_t back = 1;
-  int32_t groups = 1;
-  int32_t letter_pitch = 1;
-  Divisor by_items, by_elements, by_pitch, by_letters, by_groups;
-};
 
 // Where things lie in a block's workspace, behind a place in memory for each path.
 struct BranchWorkspace {
@@ -125,63 +65,6 @@ inline Launch PlanBranchLaunch(const Limits& limits, const BranchPlan& plan,
   launch.workspace = CeilDiv(BranchWorkspaceBytes(plan, dimension, kind), 16) * 16;
   launch.shared_bytes = launch.workspace;
   return launch;
-}
-
-// The side with the least work, all slices counted, rows beyond d among them; what a branch
-// does besides its top level is as much as that of some 60 entries. Of none, 0.
-inline int32_t ChooseSide(int64_t dimension, int64_t degree, const PathKind& kind) {
-  if (dimension < 2 || dimension > 256 || degree < 2) return 0;
-  int32_t best = 0;
-  int64_t least = 0;
-  for (const int32_t side : {2, 3, 4, 5, 8}) {
-    if (side > MostSide(kind.dual, kind.entry_bytes) || degree - 2 > MostAncestors(side))
-      continue;
-    const int64_t slices = CeilDiv(dimension, side);
-    const int64_t work = slices * slices * (side * side + 60);
-    if (best == 0 || work < least) {
-      best = side;
-      least = work;
-    }
-  }
-  return best;
-}
-
-// Steps between barriers: as many as fit, up to these.
-constexpr int64_t kBranchSteps = 32;
-constexpr int64_t kBranchStepsBack = 8;
-// Of shared memory for ct_v, so that several blocks fit a multiprocessor; and for a block.
-constexpr int64_t kFoundBytes = 18 << 10;
-constexpr int64_t kBranchBytes = 48 << 10;
-
-// With blocks of so many branches at most. Of several elements, if one has few.
-inline void ShareOutBranches(BranchPlan& plan, int64_t batch, int64_t most) {
-  plan.tiles = plan.elements = 1;
-  // Small blocks while they are few, so that there is one for each multiprocessor.
-  const int64_t wanted = std::min(
-      most, std::max<int64_t>(32, batch * plan.items / kWantedPathTiles / 32 * 32));
-  if (plan.items > wanted) {
-    plan.tiles = CeilDiv(plan.items, most);
-    plan.width = static_cast<int32_t>(CeilDiv(plan.items, plan.tiles));
-  } else {
-    plan.elements =
-        static_cast<int32_t>(std::min(wanted / plan.items, std::max<int64_t>(1, batch)));
-    plan.width = static_cast<int32_t>(plan.elements * plan.items);
-  }
-}
-
-// Steps whose contributions to ct_v, of a letter from each branch, lie in the workspace,
-// and groups of these: a thread for each sum. Letters lie as far apart as makes the groups
-// of several the neighbours of each other in the banks of shared memory.
-inline void ShareOutSums(BranchPlan& plan, int64_t dimension, int64_t increments,
-                         const PathKind& kind) {
-  const int64_t threads = CeilDiv(plan.width, 32) * 32, each = plan.width / plan.elements;
-  const int64_t fit = kFoundBytes / (plan.width * plan.pitch * kind.entry_bytes);
-  const int64_t back = std::min({kBranchStepsBack, std::max<int64_t>(1, fit), increments});
-  const int64_t groups = threads / (back * plan.elements * dimension);
-  plan.back = static_cast<int32_t>(back);
-  plan.groups =
-      static_cast<int32_t>(std::min({int64_t{32}, each, std::max<int64_t>(1, groups)}));
-  plan.letter_pitch = plan.width + plan.groups;
 }
 
 inline BranchPlan PlanBranches(const Limits& limits, const Levels& levels, int64_t batch,

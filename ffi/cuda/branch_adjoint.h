@@ -1,0 +1,148 @@
+// The adjoint of a step for the branches of a block, and the tangent of that.
+#ifndef JAX_SIGLIB_CUDA_BRANCH_ADJOINT_H_
+#define JAX_SIGLIB_CUDA_BRANCH_ADJOINT_H_
+
+#include <cstdint>
+
+#include "branch.h"
+
+namespace jax_siglib {
+namespace cuda {
+
+// Base is a class of branches. Its FoundFirst and Partial are where there is room for
+// contributions to ct_v and for their sums by groups.
+template <class Base, class T, int kSide>
+class BranchAdjoint : public Base {
+  static constexpr int kMost = Base::kMost;
+
+ public:
+  using Base::Base;
+  using typename Base::Value;
+
+ protected:
+  // What a branch has at hand: S, its cotangent, and, of level N, that of its tile.
+  struct State {
+    typename Base::Reads reads;
+    typename Base::Levels s, ct;
+    T g[kSide][kSide];
+  };
+  // Chains below each word of the path, as Climb has left them.
+  struct Kept {
+    Value b[kMost][kMost + 2];
+  };
+
+  JAX_SIGLIB_KERNEL void StepBack(int32_t step, T* found, State& mine) const {
+    const typename Base::Reads& reads = mine.reads;
+    const T* const increment = this->Increment(step, reads);
+    typename Base::Chains chains;
+    Kept kept;
+    this->template Climb<true>(increment, reads, mine.s, chains,
+                               [&](int m, const Value* b) {
+                                 JAX_SIGLIB_SPREAD
+                                 for (int c = 0; c <= m + 2; ++c) kept.b[m][c] = b[c];
+                               });
+    // The chains at the root: that of level N-1, which starts from the cotangents of the
+    // rows, and that of level N.
+    Value x[kMost + 2];
+    JAX_SIGLIB_SPREAD
+    for (int c = 0; c < kMost + 2; ++c) x[c] = Constant<Value>(T(0));
+    T by_row[kSide] = {}, by_column[kSide] = {};
+    Value v[kSide];
+    this->Read(increment + reads.letters_at, v);
+    const bool lowest = this->plan_.root == 0;
+    this->template MoveRows<true>(
+        increment, reads, mine.s, chains, [&](int a, const Value& b, const Value& v_a) {
+          Value y = mine.g[a][0] * v[0];
+          JAX_SIGLIB_SPREAD
+          for (int e = 1; e < kSide; ++e) y = y + mine.g[a][e] * v[e];
+          JAX_SIGLIB_SPREAD
+          for (int e = 0; e < kSide; ++e) by_column[e] += Asked(b) * mine.g[a][e];
+          const Value ct = mine.ct.rows[a].Now(), half_y = T(0.5) * y;
+          mine.ct.rows[a].moved = mine.ct.rows[a].moved + y;
+          by_row[a] = Asked(this->Times(lowest, chains.b[0], ct) +
+                            this->Times(lowest, chains.b[1], half_y));
+          x[0] = x[0] + ct * v_a;
+          x[1] = x[1] + half_y * v_a;
+        });
+    const int32_t apart = this->plan_.letter_pitch;
+    if (this->plan_.slices == 1) {
+      JAX_SIGLIB_SPREAD
+      for (int e = 0; e < kSide; ++e) found[e * apart] = by_row[e] + by_column[e];
+    } else {
+      JAX_SIGLIB_ROLLED
+      for (int32_t at = 0; at < this->plan_.pitch; ++at) found[at * apart] = 0;
+      JAX_SIGLIB_SPREAD
+      for (int e = 0; e < kSide; ++e) found[(reads.letters_at + e) * apart] = by_column[e];
+      JAX_SIGLIB_SPREAD
+      for (int e = 0; e < kSide; ++e) found[(reads.rows_at + e) * apart] += by_row[e];
+    }
+    Descend(increment, mine, kept, x, found);
+  }
+
+  // From the root down its path to level 0.
+  JAX_SIGLIB_KERNEL void Descend(const T* increment, State& mine, const Kept& kept,
+                                 Value* x, T* found) const {
+    const int32_t root = this->plan_.root, apart = this->plan_.letter_pitch;
+    JAX_SIGLIB_SPREAD
+    for (int m = 0; m < kMost; ++m) {
+      if (m >= root) continue;
+      const bool lowest = m == root - 1;
+      const Value v = this->ReadOne(increment + mine.reads.at[m]);
+      const Value ct = mine.ct.path[m].Now();
+      Value added = x[0], sum = this->Times(lowest, kept.b[m][0], ct);
+      JAX_SIGLIB_SPREAD
+      for (int c = 1; c <= m + 1; ++c) added = added + x[c];
+      mine.ct.path[m].moved = mine.ct.path[m].moved + added;
+      JAX_SIGLIB_SPREAD
+      for (int c = m + 1; c >= 0; --c) {
+        const Value scaled = (T(1) / T(c + 2)) * x[c];
+        sum = sum + this->Times(lowest, kept.b[m][c + 1], scaled);
+        x[c + 1] = scaled * v;
+      }
+      x[0] = ct * v;
+      found[mine.reads.at[m] * apart] += Asked(sum);
+    }
+  }
+
+  // A branch's contributions to ct_v of a step, letter by letter, padded.
+  JAX_SIGLIB_KERNEL T* Found(int32_t i, int32_t step) const {
+    return this->FoundFirst() + i + step * this->plan_.pitch * this->plan_.letter_pitch;
+  }
+
+  // The branches' contributions to ct_v of `count` steps, in groups, and then these:
+  // put(step, element, letter, sum).
+  template <class Put>
+  JAX_SIGLIB_KERNEL void AddUp(int32_t count, Put&& put) const {
+    const BranchPlan& plan = this->plan_;
+    const int32_t d = this->levels_.dimension(), sums = count * plan.elements * d;
+    const int32_t each = this->each_;
+    T* const partial = this->Partial();
+    // Sum number i is of a step, an element and a letter, in this order.
+    this->block_.ForEach(sums * plan.groups, [&](int32_t i) {
+      const Divisor::Parts group = plan.by_groups.Split(i);
+      const Divisor::Parts letter = plan.by_letters.Split(group.quotient);
+      const Divisor::Parts element = plan.by_elements.Split(letter.quotient);
+      if (element.rest >= this->elements_) return;
+      const T* const found = Found(element.rest * each, element.quotient) +
+                             Base::PaddedAt(letter.rest) * plan.letter_pitch;
+      T sum = 0;
+      JAX_SIGLIB_UNROLLED
+      for (int32_t at = group.rest; at < each; at += plan.groups) sum += found[at];
+      partial[i] = sum;
+    });
+    this->block_.ForEach(sums, [&](int32_t i) {
+      const Divisor::Parts letter = plan.by_letters.Split(i);
+      const Divisor::Parts element = plan.by_elements.Split(letter.quotient);
+      if (element.rest >= this->elements_) return;
+      T sum = 0;
+      JAX_SIGLIB_UNROLLED
+      for (int32_t g = 0; g < plan.groups; ++g) sum += partial[i * plan.groups + g];
+      put(element.quotient, element.rest, letter.rest, sum);
+    });
+  }
+};
+
+}  // namespace cuda
+}  // namespace jax_siglib
+
+#endif  // JAX_SIGLIB_CUDA_BRANCH_ADJOINT_H_
