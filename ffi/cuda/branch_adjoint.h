@@ -67,7 +67,7 @@ class BranchAdjoint : public Base {
     const int32_t apart = this->plan_.letter_pitch;
     if (this->plan_.slices == 1) {
       JAX_SIGLIB_SPREAD
-      for (int e = 0; e < kSide; ++e) found[e * apart] = by_row[e] + by_column[e];
+      for (int e = 0; e < kSide; ++e) found[e * kLetterPitch] = by_row[e] + by_column[e];
     } else {
       JAX_SIGLIB_ROLLED
       for (int32_t at = 0; at < this->plan_.pitch; ++at) found[at * apart] = 0;

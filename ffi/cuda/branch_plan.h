@@ -78,6 +78,10 @@ constexpr int64_t kBranchSteps = 32;
 constexpr int64_t kBranchStepsBack = 8;
 // Of shared memory for ct_v, so that several blocks fit a multiprocessor; and for a block.
 constexpr int64_t kFoundBytes = 18 << 10;
+// Between the letters of contributions to ct_v, where a side has them all: a constant, for
+// places that are constants cost nothing. Four beyond the width of a block: see
+// ShareOutSums.
+constexpr int32_t kLetterPitch = 132;
 constexpr int64_t kBranchBytes = 48 << 10;
 
 // The side with the least work, all slices counted, rows beyond d among them; what a branch
@@ -121,13 +125,14 @@ inline void ShareOutBranches(BranchPlan& plan, int64_t batch, int64_t most) {
 inline void ShareOutSums(BranchPlan& plan, int64_t dimension, int64_t increments,
                          const PathKind& kind) {
   const int64_t threads = CeilDiv(plan.width, 32) * 32, each = plan.width / plan.elements;
-  const int64_t fit = kFoundBytes / (plan.width * plan.pitch * kind.entry_bytes);
+  const int64_t apart = plan.slices == 1 ? kLetterPitch : plan.width;
+  const int64_t fit = kFoundBytes / (apart * plan.pitch * kind.entry_bytes);
   const int64_t back = std::min({kBranchStepsBack, std::max<int64_t>(1, fit), increments});
   const int64_t groups = threads / (back * plan.elements * dimension);
   plan.back = static_cast<int32_t>(back);
   plan.groups =
       static_cast<int32_t>(std::min({int64_t{32}, each, std::max<int64_t>(1, groups)}));
-  plan.letter_pitch = plan.width + plan.groups;
+  plan.letter_pitch = plan.slices == 1 ? kLetterPitch : plan.width + plan.groups;
 }
 
 }  // namespace cuda
