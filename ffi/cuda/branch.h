@@ -44,7 +44,7 @@ struct BranchReads {
 // end.
 struct BranchPlace {
   int64_t element;
-  int64_t root;         // the number of the root among the words of its level
+  int32_t root;         // the number of the root among the words of its level
   int32_t row, column;  // slices
 };
 
@@ -74,22 +74,20 @@ class Branches {
         plan_(plan),
         levels_(levels),
         first_(first),
-        first_item_(tile * plan.width),
+        first_item_(static_cast<int32_t>(tile * plan.width)),
+        each_(Least(plan.items - first_item_, plan.each)),
         memory_(workspace) {
-    const int64_t left = batch - first, items = plan.items - first_item_;
+    const int64_t left = batch - first;
     elements_ = left < plan.elements ? static_cast<int32_t>(left) : plan.elements;
-    each_ = plan.width / plan.elements;
-    if (items < each_) each_ = static_cast<int32_t>(items);
   }
 
   JAX_SIGLIB_KERNEL int32_t Count() const { return elements_ * each_; }
 
   JAX_SIGLIB_KERNEL BranchPlace Place(int32_t i) const {
     const Divisor::Parts at = plan_.by_items.Split(i);
-    const int32_t slices = plan_.slices;
-    const int64_t rows = (first_item_ + at.rest) / slices, root = rows / slices;
-    return {first_ + at.quotient, root, static_cast<int32_t>(rows - root * slices),
-            static_cast<int32_t>(first_item_ + at.rest - rows * slices)};
+    const Divisor::Parts column = plan_.by_slices.Split(first_item_ + at.rest);
+    const Divisor::Parts row = plan_.by_slices.Split(column.quotient);
+    return {first_ + at.quotient, row.quotient, row.rest, column.rest};
   }
   JAX_SIGLIB_KERNEL int32_t Rows(const BranchPlace& place) const {
     return Least(levels_.dimension() - place.row * kSide, kSide);
@@ -106,7 +104,7 @@ class Branches {
     reads.letters_at = place.column * kPad;
     reads.rows = Rows(place);
     ForWords(place,
-             [&](int m, int64_t, int32_t letter, bool) { reads.at[m] = PaddedAt(letter); });
+             [&](int m, int32_t, int32_t letter, bool) { reads.at[m] = PaddedAt(letter); });
     return reads;
   }
   // Where a letter lies in an increment.
@@ -213,20 +211,23 @@ class Branches {
     }
   }
 
-  // Where the branch's numbers lie in an array of signatures, counted from level 1.
-  JAX_SIGLIB_KERNEL int64_t RowAt(const BranchPlace& place, int a) const {
-    return levels_.Offset(levels_.degree() - 1) + Row(place, a);
+  // Where the branch's tile of level N lies in an array that begins with level 1, and where
+  // its rows; of the former rows are d apart, of the latter they are neighbours.
+  template <class S>
+  JAX_SIGLIB_KERNEL S* TopOf(S* levels, const BranchPlace& place) const {
+    return levels + levels_.Offset(levels_.degree()) + Row(place) * levels_.dimension() +
+           place.column * kSide;
   }
-  JAX_SIGLIB_KERNEL int64_t TopAt(const BranchPlace& place, int a, int e) const {
-    return levels_.Offset(levels_.degree()) + Row(place, a) * levels_.dimension() +
-           place.column * kSide + e;
+  template <class S>
+  JAX_SIGLIB_KERNEL S* RowsOf(S* levels, const BranchPlace& place) const {
+    return levels + levels_.Offset(levels_.degree() - 1) + Row(place);
   }
-  // f(m, place) for the words of the root's path: all of them, or those that fall to this
-  // branch, which is the first of those above them.
+  // f(m, place in such an array) for the words of the root's path: all of them, or those
+  // that fall to this branch, which is the first of those above them.
   template <class F>
   JAX_SIGLIB_KERNEL void ForPath(const BranchPlace& place, bool all, F&& f) const {
     const bool first = place.row + place.column == 0;
-    ForWords(place, [&](int m, int64_t word, int32_t, bool first_above) {
+    ForWords(place, [&](int m, int32_t word, int32_t, bool first_above) {
       if (all || (first && first_above)) f(m, levels_.Offset(plan_.root - m) + word);
     });
   }
@@ -234,17 +235,15 @@ class Branches {
   // the root, m = 0, and the words that it came from.
   template <class F>
   JAX_SIGLIB_KERNEL void ForWords(const BranchPlace& place, F&& f) const {
-    const int64_t d = levels_.dimension();
-    int64_t word = place.root;
+    int32_t word = place.root;
     bool first_above = true;
     JAX_SIGLIB_SPREAD
     for (int m = 0; m < kMost; ++m) {
       if (m >= plan_.root) continue;
-      const int64_t parent = word / d;
-      const int32_t letter = static_cast<int32_t>(word - parent * d);
-      f(m, word, letter, first_above);
-      first_above = first_above && letter == 0;
-      word = parent;
+      const Divisor::Parts at = plan_.by_letters.Split(word);
+      f(m, word, at.rest, first_above);
+      first_above = first_above && at.rest == 0;
+      word = at.quotient;
     }
   }
 
@@ -253,14 +252,14 @@ class Branches {
   const Block& block_;
   const BranchPlan& plan_;
   const cuda::Levels& levels_;
-  int64_t first_, first_item_;
-  int32_t elements_, each_;
+  int64_t first_;  // element
+  int32_t first_item_, each_, elements_;
   T* memory_;
 
  private:
-  // The number of row a among the words of level N-1.
-  JAX_SIGLIB_KERNEL int64_t Row(const BranchPlace& place, int a) const {
-    return place.root * levels_.dimension() + place.row * kSide + a;
+  // The number of the first row among the words of level N-1.
+  JAX_SIGLIB_KERNEL int64_t Row(const BranchPlace& place) const {
+    return static_cast<int64_t>(place.root) * levels_.dimension() + place.row * kSide;
   }
 };
 

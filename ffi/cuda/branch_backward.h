@@ -49,8 +49,10 @@ class BranchBackwardBlock
     }
     own.ForEach([&](int32_t i, State& mine) {
       const BranchPlace place = this->Place(i);
-      if (!from_path) LoadSignature(place, mine);
-      LoadCotangents(place, mine);
+      WithStored<T>(this->job_.dtype, [&](auto stored) {
+        if (!from_path) LoadSignature<decltype(stored)>(place, mine);
+        LoadCotangents<decltype(stored)>(place, mine);
+      });
     });
     JAX_SIGLIB_ROLLED
     for (int64_t end = steps; end > 0; end -= block) {
@@ -81,39 +83,42 @@ class BranchBackwardBlock
   }
 
   // S at the end of the path, levels below N.
+  template <class S>
   JAX_SIGLIB_KERNEL void LoadSignature(const BranchPlace& place, State& mine) const {
     const PathJob& path = this->job_.path;
-    const int64_t element = path.sig.Offset(path.lead, place.element);
-    auto load = [&](int64_t at) {
-      return Constant<Value>(LoadAs<T>(path.sig.data, element + at, this->job_.dtype));
-    };
+    const S* const s = path.sig.At<const S>(path.lead, place.element);
+    const S* const rows = this->RowsOf(s, place);
     JAX_SIGLIB_SPREAD
     for (int a = 0; a < kSide; ++a)
-      if (a < mine.reads.rows) mine.s.rows[a].held = load(this->RowAt(place, a));
-    this->ForPath(place, true, [&](int m, int64_t at) { mine.s.path[m].held = load(at); });
+      if (a < mine.reads.rows) mine.s.rows[a].held = Get(rows + a);
+    this->ForPath(place, true,
+                  [&](int m, int64_t at) { mine.s.path[m].held = Get(s + at); });
   }
 
   // The branch's part of the signature's cotangent; tangents are zero.
+  template <class S>
   JAX_SIGLIB_KERNEL void LoadCotangents(const BranchPlace& place, State& mine) const {
     const PathJob& path = this->job_.path;
-    const int64_t element = path.ct_out.Offset(path.lead, place.element);
-    const int32_t letters = this->Letters(place);
-    auto load = [&](int64_t at) {
-      return LoadAs<T>(path.ct_out.data, element + at, this->job_.dtype);
-    };
+    const S* const g = path.ct_out.At<const S>(path.lead, place.element);
+    const S* const top = this->TopOf(g, place);
+    const S* const rows = this->RowsOf(g, place);
+    const int32_t d = this->levels_.dimension(), letters = this->Letters(place);
     this->Clear(mine.ct);
     JAX_SIGLIB_SPREAD
     for (int a = 0; a < kSide; ++a) {
       const bool there = a < mine.reads.rows;
+      const S* const row = top + a * d;
       JAX_SIGLIB_SPREAD
       for (int e = 0; e < kSide; ++e)
-        mine.g[a][e] = there && e < letters ? load(this->TopAt(place, a, e)) : T(0);
-      if (there && place.column == 0)
-        mine.ct.rows[a].held = Constant<Value>(load(this->RowAt(place, a)));
+        mine.g[a][e] = there && e < letters ? static_cast<T>(Load(row, e)) : T(0);
+      if (there && place.column == 0) mine.ct.rows[a].held = Get(rows + a);
     }
-    this->ForPath(place, false, [&](int m, int64_t at) {
-      mine.ct.path[m].held = Constant<Value>(load(at));
-    });
+    this->ForPath(place, false,
+                  [&](int m, int64_t at) { mine.ct.path[m].held = Get(g + at); });
+  }
+  template <class S>
+  static JAX_SIGLIB_KERNEL Value Get(const S* at) {
+    return Constant<Value>(static_cast<T>(Load(at, 0)));
   }
 
   JAX_SIGLIB_KERNEL void StepThere(int32_t step, State& mine) const {

@@ -41,7 +41,10 @@ class BranchForwardBlock : public BranchPath<T, kSide, kDual, false, Block> {
         this->Settle(i, 0, mine.s);
       });
     }
-    own.ForEach([&](int32_t i, State& mine) { Write(this->Place(i), mine); });
+    own.ForEach([&](int32_t i, State& mine) {
+      WithStored<T>(this->job_.dtype,
+                    [&](auto stored) { Write<decltype(stored)>(this->Place(i), mine); });
+    });
   }
 
  private:
@@ -66,25 +69,27 @@ class BranchForwardBlock : public BranchPath<T, kSide, kDual, false, Block> {
                                    });
   }
 
+  template <class S>
   JAX_SIGLIB_KERNEL void Write(const BranchPlace& place, const State& mine) const {
     const PathJob& path = this->job_.path;
-    const int64_t element = path.out.Offset(path.lead, place.element);
-    const int32_t letters = this->Letters(place);
-    auto write = [&](int64_t at, T x) {
-      StoreAs<T>(path.out.data, element + at, this->job_.dtype, x);
-    };
+    S* const out = path.out.At<S>(path.lead, place.element);
+    S* const top = this->TopOf(out, place);
+    S* const rows = this->RowsOf(out, place);
+    const int32_t d = this->levels_.dimension(), letters = this->Letters(place);
+    auto put = [](S* at, T x) { Store(at, 0, static_cast<typename Computed<S>::Type>(x)); };
     JAX_SIGLIB_SPREAD
     for (int a = 0; a < kSide; ++a) {
       if (a >= mine.reads.rows) continue;
+      S* const row = top + a * d;
       JAX_SIGLIB_SPREAD
       for (int e = 0; e < kSide; ++e)
-        if (e < letters) write(this->TopAt(place, a, e), mine.top[a][e]);
-      if (place.column == 0) write(this->RowAt(place, a), Asked(mine.s.rows[a].held));
+        if (e < letters) put(row + e, mine.top[a][e]);
+      if (place.column == 0) put(rows + a, Asked(mine.s.rows[a].held));
     }
     this->ForPath(place, false,
-                  [&](int m, int64_t at) { write(at, Asked(mine.s.path[m].held)); });
+                  [&](int m, int64_t at) { put(out + at, Asked(mine.s.path[m].held)); });
     const bool first = place.root == 0 && place.row + place.column == 0;
-    if (first && path.scalar_term) write(-1, kDual ? T(0) : T(1));
+    if (first && path.scalar_term) put(out - 1, kDual ? T(0) : T(1));
   }
 };
 

@@ -74,10 +74,13 @@ inline BranchPlan PlanBranches(const Limits& limits, const Levels& levels, int64
   BranchPlan plan;
   plan.side = ChooseSide(d, degree, kind);
   if (plan.side == 0 || limits.most_branches == 0) return BranchPlan();
+  const int64_t slices = CeilDiv(d, plan.side);
+  const int64_t roots = levels.Size(degree - 2);
+  if (roots >= kMostItems / slices / slices) return BranchPlan();
   plan.root = static_cast<int32_t>(degree - 2);
-  plan.slices = static_cast<int32_t>(CeilDiv(d, plan.side));
+  plan.slices = static_cast<int32_t>(slices);
   plan.pitch = plan.slices * PaddedSide(plan.side);
-  plan.items = levels.Size(plan.root) * plan.slices * plan.slices;
+  plan.items = static_cast<int32_t>(roots * slices * slices);
   bool fits = false;
   for (int64_t most = limits.most_branches; !fits && most > 0; most /= 2) {
     ShareOutBranches(plan, batch, most);
@@ -88,7 +91,8 @@ inline BranchPlan PlanBranches(const Limits& limits, const Levels& levels, int64
       fits = BranchWorkspaceBytes(plan, d, kind) <= kBranchBytes;
     }
   }
-  plan.by_items = Divisor(static_cast<int32_t>(plan.width / plan.elements));
+  plan.by_slices = Divisor(plan.slices);
+  plan.by_items = Divisor(plan.each);
   plan.by_elements = Divisor(plan.elements);
   plan.by_pitch = Divisor(plan.pitch);
   plan.by_letters = Divisor(static_cast<int32_t>(d));

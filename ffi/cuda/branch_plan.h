@@ -59,9 +59,10 @@ struct BranchPlan {
   // Of the letters, for rows as well as for columns: d = 20 in threes of 8.
   int32_t slices = 1;
   int32_t pitch = 0;     // of an increment in the workspace
-  int64_t items = 1;     // branches of a signature
+  int32_t items = 1;     // branches of a signature
   int32_t width = 1;     // branches of a block
   int32_t elements = 1;  // signatures of a block; of one, if it takes several blocks
+  int32_t each = 1;      // branches of one in a block
   int64_t tiles = 1;     // blocks of a signature
   int64_t slots = 1;     // adjoint: as PathStage
   int32_t steps = 1;     // whose increments are brought into the workspace together
@@ -70,7 +71,7 @@ struct BranchPlan {
   int32_t back = 1;
   int32_t groups = 1;
   int32_t letter_pitch = 1;
-  Divisor by_items, by_elements, by_pitch, by_letters, by_groups;
+  Divisor by_slices, by_items, by_elements, by_pitch, by_letters, by_groups;
 };
 
 // Steps between barriers: as many as fit, up to these.
@@ -111,12 +112,13 @@ inline void ShareOutBranches(BranchPlan& plan, int64_t batch, int64_t most) {
       most, std::max<int64_t>(32, batch * plan.items / kWantedPathTiles / 32 * 32));
   if (plan.items > wanted) {
     plan.tiles = CeilDiv(plan.items, most);
-    plan.width = static_cast<int32_t>(CeilDiv(plan.items, plan.tiles));
+    plan.each = static_cast<int32_t>(CeilDiv(plan.items, plan.tiles));
   } else {
     plan.elements =
         static_cast<int32_t>(std::min(wanted / plan.items, std::max<int64_t>(1, batch)));
-    plan.width = static_cast<int32_t>(plan.elements * plan.items);
+    plan.each = plan.items;
   }
+  plan.width = plan.elements * plan.each;
 }
 
 // Steps whose contributions to ct_v, of a letter from each branch, lie in the workspace,
@@ -124,14 +126,14 @@ inline void ShareOutBranches(BranchPlan& plan, int64_t batch, int64_t most) {
 // of several the neighbours of each other in the banks of shared memory.
 inline void ShareOutSums(BranchPlan& plan, int64_t dimension, int64_t increments,
                          const PathKind& kind) {
-  const int64_t threads = CeilDiv(plan.width, 32) * 32, each = plan.width / plan.elements;
+  const int64_t threads = CeilDiv(plan.width, 32) * 32;
   const int64_t apart = plan.slices == 1 ? kLetterPitch : plan.width;
   const int64_t fit = kFoundBytes / (apart * plan.pitch * kind.entry_bytes);
   const int64_t back = std::min({kBranchStepsBack, std::max<int64_t>(1, fit), increments});
   const int64_t groups = threads / (back * plan.elements * dimension);
   plan.back = static_cast<int32_t>(back);
-  plan.groups =
-      static_cast<int32_t>(std::min({int64_t{32}, each, std::max<int64_t>(1, groups)}));
+  plan.groups = static_cast<int32_t>(
+      std::min({int64_t{32}, int64_t{plan.each}, std::max<int64_t>(1, groups)}));
   plan.letter_pitch = plan.slices == 1 ? kLetterPitch : plan.width + plan.groups;
 }
 

@@ -119,8 +119,6 @@ JAX_SIGLIB_KERNEL void Store(S* array, int64_t i, typename Computed<S>::Type x) 
   Round(x, array + i);
 }
 
-// The same where the type is known at run time alone: T, or of halves, which are computed
-// with as float.
 // f(S{}) for what lies in arrays that are computed with as T: floats as float or double.
 template <class T, class F>
 JAX_SIGLIB_KERNEL void WithStored(Dtype dtype, F&& f) {
@@ -131,21 +129,6 @@ JAX_SIGLIB_KERNEL void WithStored(Dtype dtype, F&& f) {
     if (dtype == Dtype::kFloat32) return f(float{});
   }
   f(T{});
-}
-template <class T>
-JAX_SIGLIB_KERNEL T LoadAs(const void* array, int64_t i, Dtype dtype) {
-  T x;
-  WithStored<T>(dtype, [&](auto stored) {
-    x = static_cast<T>(Load(static_cast<const decltype(stored)*>(array), i));
-  });
-  return x;
-}
-template <class T>
-JAX_SIGLIB_KERNEL void StoreAs(void* array, int64_t i, Dtype dtype, T x) {
-  WithStored<T>(dtype, [&](auto stored) {
-    using S = decltype(stored);
-    Store(static_cast<S*>(array), i, static_cast<typename Computed<S>::Type>(x));
-  });
 }
 
 // kCount numbers side by side, of kPadded that begin where so many bytes, or 16, do.
