@@ -105,7 +105,6 @@ def test_paths_in_tiles(host, op):
 @pytest.mark.parametrize("op", PATHS, ids=lambda op: op.name)
 def test_paths_in_branches(host, op):
     """Every side, whole and in slices, some not full; several elements in a block, and blocks."""
-    host.configure(*IN_ORDER, False)
     kind = op.name in ("sig_jvp", "sig_hvp"), op.name in ("sig_backprop", "sig_hvp")
     sides, sliced, shared, cut_up = set(), set(), set(), set()
     for d, degree, batch in (
@@ -115,13 +114,13 @@ def test_paths_in_branches(host, op):
         case = Case(d, degree, points=4 if d < 9 else 3, scalar_term=d % 2 == 1)
         for small in (False, True):
             hold(host, op, case, (batch,), small)
-        for entry_bytes in (4, 8):
-            plan = host.plan_branches(d, degree, batch, 4, *kind, entry_bytes)
-            side = entry_bytes, plan["side"]
-            sides.add(side)
-            sliced |= {side} if plan["slices"] > 1 else set()
-            shared |= {side} if plan["elements"] > 1 else set()
-            cut_up |= {side} if plan["tiles"] > 1 else set()
+            for entry_bytes in (4, 8):
+                plan = host.plan_branches(d, degree, batch, 4, *kind, entry_bytes)
+                side = entry_bytes, plan["side"]
+                sides.add(side)
+                sliced |= {side} if plan["slices"] > 1 else set()
+                shared |= {side} if 1 < plan["elements"] and batch % plan["elements"] else set()
+                cut_up |= {side} if plan["tiles"] > 1 else set()
     most = {4: 5 if kind[0] else 8, 8: 4 if kind[0] else 5}
     assert sides == {(b, s) for b in (4, 8) for s in (2, 3, 4, 5, 8) if s <= most[b]}
     assert {b for b, _ in sliced} == {b for b, _ in cut_up} == {b for b, _ in shared} == {4, 8}

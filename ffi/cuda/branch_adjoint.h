@@ -115,29 +115,35 @@ class BranchAdjoint : public Base {
   JAX_SIGLIB_KERNEL void AddUp(int32_t count, Put&& put) const {
     const BranchPlan& plan = this->plan_;
     const int32_t d = this->levels_.dimension(), sums = count * plan.elements * d;
-    const int32_t each = this->each_;
     T* const partial = this->Partial();
     // Sum number i is of a step, an element and a letter, in this order.
-    this->block_.ForEach(sums * plan.groups, [&](int32_t i) {
-      const Divisor::Parts group = plan.by_groups.Split(i);
-      const Divisor::Parts letter = plan.by_letters.Split(group.quotient);
-      const Divisor::Parts element = plan.by_elements.Split(letter.quotient);
-      if (element.rest >= this->elements_) return;
-      const T* const found = Found(element.rest * each, element.quotient) +
-                             Base::PaddedAt(letter.rest) * plan.letter_pitch;
-      T sum = 0;
-      JAX_SIGLIB_UNROLLED
-      for (int32_t at = group.rest; at < each; at += plan.groups) sum += found[at];
-      partial[i] = sum;
-    });
-    this->block_.ForEach(sums, [&](int32_t i) {
+    auto with = [&](int32_t i, auto&& use) {
       const Divisor::Parts letter = plan.by_letters.Split(i);
       const Divisor::Parts element = plan.by_elements.Split(letter.quotient);
-      if (element.rest >= this->elements_) return;
-      T sum = 0;
-      JAX_SIGLIB_UNROLLED
-      for (int32_t g = 0; g < plan.groups; ++g) sum += partial[i * plan.groups + g];
-      put(element.quotient, element.rest, letter.rest, sum);
+      if (element.rest < this->elements_) use(element.quotient, element.rest, letter.rest);
+    };
+    this->block_.ForEach(sums * plan.groups, [&](int32_t i) {
+      const Divisor::Parts group = plan.by_groups.Split(i);
+      with(group.quotient, [&](int32_t step, int32_t element, int32_t letter) {
+        const T* const found =
+            Found(element * this->each_, step) + Base::PaddedAt(letter) * plan.letter_pitch;
+        T sum = 0;
+        JAX_SIGLIB_UNROLLED
+        for (int32_t at = group.rest; at < this->each_; at += plan.groups) sum += found[at];
+        if (plan.groups == 1)
+          put(step, element, letter, sum);
+        else
+          partial[i] = sum;
+      });
+    });
+    if (plan.groups == 1) return;
+    this->block_.ForEach(sums, [&](int32_t i) {
+      with(i, [&](int32_t step, int32_t element, int32_t letter) {
+        T sum = 0;
+        JAX_SIGLIB_UNROLLED
+        for (int32_t g = 0; g < plan.groups; ++g) sum += partial[i * plan.groups + g];
+        put(step, element, letter, sum);
+      });
     });
   }
 };

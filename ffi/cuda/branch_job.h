@@ -83,7 +83,7 @@ inline BranchPlan PlanBranches(const Limits& limits, const Levels& levels, int64
   plan.items = static_cast<int32_t>(roots * slices * slices);
   bool fits = false;
   for (int64_t most = limits.most_branches; !fits && most > 0; most /= 2) {
-    ShareOutBranches(plan, batch, most);
+    ShareOutBranches(limits, plan, batch, most);
     if (kind.adjoint) ShareOutSums(plan, d, increments, kind);
     for (int64_t steps = std::min(kBranchSteps, increments); !fits && steps > 0;
          steps /= 2) {

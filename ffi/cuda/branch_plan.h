@@ -105,13 +105,17 @@ inline int32_t ChooseSide(int64_t dimension, int64_t degree, const PathKind& kin
 }
 
 // With blocks of so many branches at most. Of several elements, if one has few.
-inline void ShareOutBranches(BranchPlan& plan, int64_t batch, int64_t most) {
+inline void ShareOutBranches(const Limits& limits, BranchPlan& plan, int64_t batch,
+                             int64_t most) {
   plan.tiles = plan.elements = 1;
-  // Small blocks while they are few, so that there is one for each multiprocessor.
-  const int64_t wanted = std::min(
-      most, std::max<int64_t>(32, batch * plan.items / kWantedPathTiles / 32 * 32));
+  // Small blocks while they are few, of less than a warp if need be: a step takes a warp as
+  // long whether its threads are many or few.
+  const int64_t fair = batch * plan.items / limits.wanted_branch_blocks;
+  const int64_t wanted =
+      std::min(most, std::max<int64_t>(1, fair < 32 ? fair : fair / 32 * 32));
   if (plan.items > wanted) {
-    plan.tiles = CeilDiv(plan.items, most);
+    plan.tiles =
+        CeilDiv(plan.items, std::max<int64_t>(wanted, std::min<int64_t>(32, most)));
     plan.each = static_cast<int32_t>(CeilDiv(plan.items, plan.tiles));
   } else {
     plan.elements =

@@ -306,6 +306,7 @@ NB_MODULE(_cuda_on_host, m) {
     limits.most_top = limits.least_top = 32;
     limits.share_bytes = 2048;
     limits.most_whole = 32;
+    limits.wanted_branch_blocks = 1;
     if (branches) limits.most_branches = 8;
   };
   m.def("configure", configure, nb::arg(), nb::arg(), nb::arg(), nb::arg(),

@@ -30,6 +30,8 @@ struct Limits {
   int64_t least_top = 256;
   // Branches of a path (branch_job.h) in a block; 0: paths go in tiles alone.
   int64_t most_branches = 128;
+  // Blocks of them that keep a large GPU busy: a warp for each of its schedulers.
+  int64_t wanted_branch_blocks = 512;
   // Entries of a signature, of few, that is one block's in products and the antipode.
   int64_t most_whole = 2048;
   // Of what the tiles of a path find for its increments, in all.
