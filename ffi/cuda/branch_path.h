@@ -88,41 +88,38 @@ class BranchPath : public Branches<T, kSide, kDual, kAdjoint, Block> {
   template <class S>
   JAX_SIGLIB_KERNEL void Load(int64_t first, int32_t count) const {
     const PathJob& path = job_.path;
-    const BranchPlan& plan = this->plan_;
-    T* const v = this->memory_;
-    const int32_t behind = this->TangentsBehind(), d = path.levels.dimension();
-    const S* const x = static_cast<const S*>(path.path.data);
-    const S* const t_x = static_cast<const S*>(path.t_path.data);
-    auto change = [&](const S* x, int64_t stride, int64_t element, int64_t point,
-                      int32_t letter) {
-      const S* const at = x + element + point * stride + letter;
-      return static_cast<T>(cuda::Load(at, stride)) - static_cast<T>(cuda::Load(at, 0));
+    Load<S>(path.path, path.point_stride, paths_, first, count, this->memory_);
+    if (kDual)
+      Load<S>(path.t_path, path.t_point_stride, paths_ + this->plan_.elements, first, count,
+              this->memory_ + this->TangentsBehind());
+  }
+
+  template <class S>
+  JAX_SIGLIB_KERNEL void Load(const Pointer& path, int64_t stride, const int64_t* elements,
+                              int64_t first, int32_t count, T* v) const {
+    struct Ends {
+      S from, to;
+      bool there;
     };
-    // Each as the number that it stands for: an increment of 0 where there is no letter.
+    const BranchPlan& plan = this->plan_;
+    const int32_t d = this->levels_.dimension(), last = this->elements_ - 1;
+    const S* const x = static_cast<const S*>(path.data) + first * stride;
     auto load = [&](int32_t i) {
       const Divisor::Parts at = plan.by_pitch.Split(i);
       const Divisor::Parts step = plan.by_elements.Split(at.quotient);
-      const int32_t letter = at.rest / kPad * kSide + at.rest % kPad, e = step.rest;
-      Value v_i = Constant<Value>(T(0));
-      if (at.rest % kPad >= kSide || letter >= d || e >= this->elements_) return v_i;
-      const int64_t point = first + step.quotient;
-      const T x_i = change(x, path.point_stride, paths_[e], point, letter);
-      if constexpr (kDual)
-        v_i = {x_i,
-               change(t_x, path.t_point_stride, paths_[plan.elements + e], point, letter)};
-      else
-        v_i = x_i;
-      return v_i;
+      const int32_t place = at.rest % kPad, letter = at.rest / kPad * kSide + place;
+      // Where there is no letter, some other, for no use: with a branch around them loads
+      // would wait for each other.
+      const bool there = place < kSide && letter < d && step.rest <= last;
+      const S* const from = x + elements[step.rest <= last ? step.rest : last] +
+                            step.quotient * stride + (there ? letter : 0);
+      return Ends{from[0], from[stride], there};
     };
-    this->block_.template ForEachLoaded<4>(count * plan.elements * plan.pitch, load,
-                                           [&](int32_t i, const Value& v_i) {
-                                             if constexpr (kDual) {
-                                               v[i] = v_i.x;
-                                               v[behind + i] = v_i.t;
-                                             } else {
-                                               v[i] = v_i;
-                                             }
-                                           });
+    auto use = [&](int32_t i, const Ends& ends) {
+      const T to = static_cast<T>(Widen(ends.to)), from = static_cast<T>(Widen(ends.from));
+      v[i] = ends.there ? to - from : T(0);
+    };
+    this->block_.template ForEachLoaded<4>(count * plan.elements * plan.pitch, load, use);
   }
 };
 
