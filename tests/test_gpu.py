@@ -125,6 +125,42 @@ def test_torch(gpu, op, dtype, torch):
             op.bind(case)(*tensors[:-1], tensors[-1].cpu())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["sig", "sig_jvp", "sig_backprop", "sig_hvp"])
+def test_paths_beside_the_cpu(gpu, name, dtype):
+    """Larger than an oracle cares for: branches of every side, and a path done in double."""
+    op = BY_NAME[name]
+    for d, degree, points, batch in (
+        (2, 10, 40, 3),
+        (3, 6, 40, 5),
+        (4, 6, 40, 3),
+        (5, 3, 40, 5000),
+        (6, 5, 20, 2),
+        (8, 5, 70, 3),
+        (10, 5, 40, 2),
+        (16, 4, 40, 2),
+        (40, 2, 10, 3),
+        (3, 4, 9000, 2),
+    ):
+        case = Case(d, degree, points=points)
+        path, t_path = np.random.default_rng(16).normal(0, points**-0.5, (2, batch, points, d))
+        path = np.cumsum(path, axis=1).astype(dtype).astype("float64") / d
+        sig = jax_siglib.sig(path, degree)
+        ct = np.random.default_rng(17).uniform(-1, 1, sig.shape).astype(dtype).astype("float64")
+        operands = {
+            "path": path,
+            "t_path": t_path.astype(dtype).astype("float64"),
+            "sig": sig,
+            "sig_derivs": ct,
+        }
+        arrays = [operands[takes] for takes in op.takes]
+        exact = op.bind(case)(*arrays)
+        found = op.bind(case)(*(jax.device_put(x.astype(dtype), gpu) for x in arrays))
+        limit = {"float32": 1e-5, "float64": 1e-12}[dtype]
+        scale = np.linalg.norm(exact)
+        assert np.linalg.norm(np.asarray(found) - exact) < limit * scale, (d, degree, points)
+
+
 def test_large_batches(gpu):
     """Beyond 65,535, where the grid of an older design ends."""
     case, op = Case(2, 3), BY_NAME["sig_join"]
