@@ -226,16 +226,32 @@ def test_products_of_second_order(host):
             np.testing.assert_array_equal(y, ta.lower(x, d, degree))
 
 
+@pytest.mark.parametrize("branches", [False, True], ids=["joins", "branches"])
 @pytest.mark.parametrize("op", STREAMS, ids=lambda op: op.name)
-def test_streams(host, op):
+def test_streams(host, op, branches):
     for (d, degree), prepend, small in itertools.product(SIZES, (False, True), (False, True)):
-        scalar_term = small != prepend
-        hold(host, op, Case(d, degree, prepend, scalar_term), (2,), small)
-    hold(host, op, Case(7, 4, points=3))  # every step in tiles
-    hold(host, op, Case(3, 3, points=1), (2,))
+        case = Case(d, degree, prepend, scalar_term=small != prepend)
+        hold(host, op, case, (2,), small, branches=branches)
+    hold(host, op, Case(7, 4, points=3), branches=branches)  # every step in tiles, or slices
+    hold(host, op, Case(3, 3, points=1), (2,), branches=branches)
 
 
-def test_derivatives_of_streams(host):
+@pytest.mark.parametrize("op", STREAMS, ids=lambda op: op.name)
+def test_streams_in_branches(host, op):
+    """Several blocks of steps and of branches, elements in a block; and in how many launches."""
+    for (d, degree, batch), prepend in itertools.product(
+        ((2, 6, 3), (3, 3, 7), (4, 3, 2), (6, 2, 5), (10, 2, 3)), (False, True)
+    ):
+        case = Case(d, degree, prepend, scalar_term=d == 3, points=9)
+        for small in (False, True):
+            hold(host, op, case, (batch,), small)
+            launches = {"sig_stream": 1, "sig_stream_backprop": 3}[op.name]
+            assert host.launches() == launches
+    hold(host, op, Case(3, 4, points=40), (2,), shrink=1 / 8)
+
+
+@pytest.mark.parametrize("branches", [False, True], ids=["joins", "branches"])
+def test_derivatives_of_streams(host, branches):
     """The two that have no function of their own, as differences of what has one."""
     cases = itertools.product([(1, 3), (3, 1), (3, 4), (5, 3)], (False, True), (False, True))
     for (d, degree), prepend, small in cases:
@@ -244,7 +260,7 @@ def test_derivatives_of_streams(host):
         path, t_path = rng.uniform(-1, 1, (2, 2, case.points, d))
         start, t_start = rng.uniform(-1, 1, (2, 2, case.length()))
         g = rng.uniform(-1, 1, (2, case.points - 1, case.length()))
-        host.configure(*ORDERS[2], small)
+        host.configure(*ORDERS[2], small, branches)
 
         def forward(eps, case=case, path=path, start=start, t_path=t_path, t_start=t_start):
             moved = path + eps * t_path, start + eps * t_start

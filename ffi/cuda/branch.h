@@ -54,7 +54,8 @@ struct BranchChains {
   N b[MostAncestors(kSide) + 2];
 };
 
-template <class T, int kSide, bool kDual, bool kAdjoint, class Block>
+// Of streams (kStream) letters may be added in front of a word too (prepend).
+template <class T, int kSide, bool kDual, bool kAdjoint, bool kStream, class Block>
 class Branches {
  public:
   using Value = Number<T, kDual>;
@@ -68,11 +69,12 @@ class Branches {
   // Of elements first, first + 1, ... of a batch, or tile `tile` of element `first`. The
   // workspace begins with the increments.
   JAX_SIGLIB_KERNEL Branches(const Block& block, const BranchPlan& plan,
-                             const cuda::Levels& levels, int64_t batch, int64_t first,
-                             int64_t tile, T* workspace)
+                             const cuda::Levels& levels, bool prepend, int64_t batch,
+                             int64_t first, int64_t tile, T* workspace)
       : block_(block),
         plan_(plan),
         levels_(levels),
+        prepend_(kStream && prepend),
         first_(first),
         first_item_(static_cast<int32_t>(tile * plan.width)),
         each_(Least(plan.items - first_item_, plan.each)),
@@ -212,15 +214,24 @@ class Branches {
   }
 
   // Where the branch's tile of level N lies in an array that begins with level 1, and where
-  // its rows; of the former rows are d apart, of the latter they are neighbours.
-  template <class S>
-  JAX_SIGLIB_KERNEL S* TopOf(S* levels, const BranchPlace& place) const {
-    return levels + levels_.Offset(levels_.degree()) + Row(place) * levels_.dimension() +
-           place.column * kSide;
+  // its rows.
+  JAX_SIGLIB_KERNEL int64_t TopAt(const BranchPlace& place) const {
+    const int64_t top = levels_.Offset(levels_.degree()), letter = place.column * kSide;
+    if (prepend_) return top + Row(place) + letter * levels_.Size(levels_.degree() - 1);
+    return top + Row(place) * levels_.dimension() + letter;
   }
-  template <class S>
-  JAX_SIGLIB_KERNEL S* RowsOf(S* levels, const BranchPlace& place) const {
-    return levels + levels_.Offset(levels_.degree() - 1) + Row(place);
+  JAX_SIGLIB_KERNEL int64_t RowsAt(const BranchPlace& place) const {
+    return levels_.Offset(levels_.degree() - 1) + Row(place);
+  }
+  // How far the rows of the tile lie apart, its columns, and rows at level N-1.
+  JAX_SIGLIB_KERNEL int64_t TopRowsApart() const {
+    return prepend_ ? levels_.Size(plan_.root) : levels_.dimension();
+  }
+  JAX_SIGLIB_KERNEL int64_t ColumnsApart() const {
+    return prepend_ ? levels_.Size(levels_.degree() - 1) : 1;
+  }
+  JAX_SIGLIB_KERNEL int64_t RowsApart() const {
+    return prepend_ ? levels_.Size(plan_.root) : 1;
   }
   // f(m, place in such an array) for the words of the root's path: all of them, or those
   // that fall to this branch, which is the first of those above them.
@@ -240,10 +251,19 @@ class Branches {
     JAX_SIGLIB_SPREAD
     for (int m = 0; m < kMost; ++m) {
       if (m >= plan_.root) continue;
-      const Divisor::Parts at = plan_.by_letters.Split(word);
-      f(m, word, at.rest, first_above);
-      first_above = first_above && at.rest == 0;
-      word = at.quotient;
+      if (prepend_) {
+        // Letters count the more the later they come.
+        const int32_t before = static_cast<int32_t>(levels_.Size(plan_.root - m - 1));
+        const int32_t letter = word / before;
+        f(m, word, letter, first_above);
+        first_above = first_above && letter == 0;
+        word -= letter * before;
+      } else {
+        const Divisor::Parts at = plan_.by_letters.Split(word);
+        f(m, word, at.rest, first_above);
+        first_above = first_above && at.rest == 0;
+        word = at.quotient;
+      }
     }
   }
 
@@ -252,6 +272,7 @@ class Branches {
   const Block& block_;
   const BranchPlan& plan_;
   const cuda::Levels& levels_;
+  bool prepend_;
   int64_t first_;  // element
   int32_t first_item_, each_, elements_;
   T* memory_;
@@ -259,7 +280,9 @@ class Branches {
  private:
   // The number of the first row among the words of level N-1.
   JAX_SIGLIB_KERNEL int64_t Row(const BranchPlace& place) const {
-    return static_cast<int64_t>(place.root) * levels_.dimension() + place.row * kSide;
+    const int64_t letter = place.row * kSide;
+    if (prepend_) return place.root + letter * levels_.Size(plan_.root);
+    return static_cast<int64_t>(place.root) * levels_.dimension() + letter;
   }
 };
 

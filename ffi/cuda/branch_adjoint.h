@@ -13,9 +13,8 @@ namespace cuda {
 // contributions to ct_v and for their sums by groups.
 template <class Base, class T, int kSide>
 class BranchAdjoint : public Base {
-  static constexpr int kMost = Base::kMost;
-
  public:
+  static constexpr int kMost = Base::kMost;
   using Base::Base;
   using typename Base::Value;
 
@@ -31,16 +30,18 @@ class BranchAdjoint : public Base {
     Value b[kMost][kMost + 2];
   };
 
+  // From S after the increment (kUndo), or before it.
+  template <bool kUndo>
   JAX_SIGLIB_KERNEL void StepBack(int32_t step, T* found, State& mine) const {
     const typename Base::Reads& reads = mine.reads;
     const T* const increment = this->Increment(step, reads);
     typename Base::Chains chains;
     Kept kept;
-    this->template Climb<true>(increment, reads, mine.s, chains,
-                               [&](int m, const Value* b) {
-                                 JAX_SIGLIB_SPREAD
-                                 for (int c = 0; c <= m + 2; ++c) kept.b[m][c] = b[c];
-                               });
+    this->template Climb<kUndo>(increment, reads, mine.s, chains,
+                                [&](int m, const Value* b) {
+                                  JAX_SIGLIB_SPREAD
+                                  for (int c = 0; c <= m + 2; ++c) kept.b[m][c] = b[c];
+                                });
     // The chains at the root: that of level N-1, which starts from the cotangents of the
     // rows, and that of level N.
     Value x[kMost + 2];
@@ -50,7 +51,7 @@ class BranchAdjoint : public Base {
     Value v[kSide];
     this->Read(increment + reads.letters_at, v);
     const bool lowest = this->plan_.root == 0;
-    this->template MoveRows<true>(
+    this->template MoveRows<kUndo>(
         increment, reads, mine.s, chains, [&](int a, const Value& b, const Value& v_a) {
           Value y = mine.g[a][0] * v[0];
           JAX_SIGLIB_SPREAD

@@ -16,8 +16,8 @@ namespace cuda {
 
 template <class T, int kSide, bool kDual, class Block>
 class BranchBackwardBlock
-    : public BranchAdjoint<BranchPath<T, kSide, kDual, true, Block>, T, kSide> {
-  using Base = BranchAdjoint<BranchPath<T, kSide, kDual, true, Block>, T, kSide>;
+    : public BranchAdjoint<BranchPath<T, kSide, kDual, true, false, Block>, T, kSide> {
+  using Base = BranchAdjoint<BranchPath<T, kSide, kDual, true, false, Block>, T, kSide>;
   using typename Base::State;
   using typename Base::Value;
 
@@ -42,7 +42,8 @@ class BranchBackwardBlock
         this->LoadIncrements(first, count);
         own.ForEach([&](int32_t i, State& mine) {
           JAX_SIGLIB_ROLLED
-          for (int32_t step = 0; step < count; ++step) StepThere(step, mine);
+          for (int32_t step = 0; step < count; ++step)
+            this->template Step<false>(step, mine.reads, mine.s, mine.g);
           this->Settle(i, 0, mine.s);
         });
       }
@@ -64,7 +65,7 @@ class BranchBackwardBlock
         own.ForEach([&](int32_t i, State& mine) {
           JAX_SIGLIB_ROLLED
           for (int32_t step = above - 1; step >= first; --step)
-            this->StepBack(step, this->Found(i, step - first), mine);
+            this->template StepBack<true>(step, this->Found(i, step - first), mine);
           if (first > 0) return;
           this->Settle(i, 0, mine.s);
           this->Settle(i, kSide + this->plan_.root, mine.ct);
@@ -87,7 +88,7 @@ class BranchBackwardBlock
   JAX_SIGLIB_KERNEL void LoadSignature(const BranchPlace& place, State& mine) const {
     const PathJob& path = this->job_.path;
     const S* const s = path.sig.At<const S>(path.lead, place.element);
-    const S* const rows = this->RowsOf(s, place);
+    const S* const rows = s + this->RowsAt(place);
     JAX_SIGLIB_SPREAD
     for (int a = 0; a < kSide; ++a)
       if (a < mine.reads.rows) mine.s.rows[a].held = Get(rows + a);
@@ -100,8 +101,8 @@ class BranchBackwardBlock
   JAX_SIGLIB_KERNEL void LoadCotangents(const BranchPlace& place, State& mine) const {
     const PathJob& path = this->job_.path;
     const S* const g = path.ct_out.At<const S>(path.lead, place.element);
-    const S* const top = this->TopOf(g, place);
-    const S* const rows = this->RowsOf(g, place);
+    const S* const top = g + this->TopAt(place);
+    const S* const rows = g + this->RowsAt(place);
     const int32_t d = this->levels_.dimension(), letters = this->Letters(place);
     this->Clear(mine.ct);
     JAX_SIGLIB_SPREAD
@@ -119,15 +120,6 @@ class BranchBackwardBlock
   template <class S>
   static JAX_SIGLIB_KERNEL Value Get(const S* at) {
     return Constant<Value>(static_cast<T>(Load(at, 0)));
-  }
-
-  JAX_SIGLIB_KERNEL void StepThere(int32_t step, State& mine) const {
-    typename Base::Chains chains;
-    const T* const increment = this->Increment(step, mine.reads);
-    this->template Climb<false>(increment, mine.reads, mine.s, chains,
-                                [](int, const Value*) {});
-    this->template MoveRows<false>(increment, mine.reads, mine.s, chains,
-                                   [](int, const Value&, const Value&) {});
   }
 
   // To ct_v of steps first, ..., first + count - 1 in the slot's shares.

@@ -11,9 +11,8 @@ namespace jax_siglib {
 namespace cuda {
 
 template <class T, int kSide, bool kDual, class Block>
-class BranchForwardBlock : public BranchPath<T, kSide, kDual, false, Block> {
-  using Base = BranchPath<T, kSide, kDual, false, Block>;
-  using typename Base::Value;
+class BranchForwardBlock : public BranchPath<T, kSide, kDual, false, false, Block> {
+  using Base = BranchPath<T, kSide, kDual, false, false, Block>;
 
  public:
   using Base::Base;
@@ -37,7 +36,8 @@ class BranchForwardBlock : public BranchPath<T, kSide, kDual, false, Block> {
       this->LoadIncrements(first, count);
       own.ForEach([&](int32_t i, State& mine) {
         JAX_SIGLIB_ROLLED
-        for (int32_t step = 0; step < count; ++step) Step(step, mine);
+        for (int32_t step = 0; step < count; ++step)
+          this->template Step<true>(step, mine.reads, mine.s, mine.top);
         this->Settle(i, 0, mine.s);
       });
     }
@@ -54,27 +54,12 @@ class BranchForwardBlock : public BranchPath<T, kSide, kDual, false, Block> {
     T top[kSide][kSide];  // of the result
   };
 
-  JAX_SIGLIB_KERNEL void Step(int32_t step, State& mine) const {
-    typename Base::Chains chains;
-    Value v[kSide];
-    const T* const increment = this->Increment(step, mine.reads);
-    this->template Climb<false>(increment, mine.reads, mine.s, chains,
-                                [](int, const Value*) {});
-    this->Read(increment + mine.reads.letters_at, v);
-    this->template MoveRows<false>(increment, mine.reads, mine.s, chains,
-                                   [&](int a, const Value& b, const Value&) {
-                                     JAX_SIGLIB_SPREAD
-                                     for (int e = 0; e < kSide; ++e)
-                                       mine.top[a][e] += Asked(b * v[e]);
-                                   });
-  }
-
   template <class S>
   JAX_SIGLIB_KERNEL void Write(const BranchPlace& place, const State& mine) const {
     const PathJob& path = this->job_.path;
     S* const out = path.out.At<S>(path.lead, place.element);
-    S* const top = this->TopOf(out, place);
-    S* const rows = this->RowsOf(out, place);
+    S* const top = out + this->TopAt(place);
+    S* const rows = out + this->RowsAt(place);
     const int32_t d = this->levels_.dimension(), letters = this->Letters(place);
     auto put = [](S* at, T x) { Store(at, 0, static_cast<typename Computed<S>::Type>(x)); };
     JAX_SIGLIB_SPREAD

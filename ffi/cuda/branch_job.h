@@ -36,8 +36,20 @@ struct BranchWorkspace {
   int64_t total = 0;
 };
 
+// What running signatures have besides: `path` has v's path, the result (its first row) or
+// the cotangent of the rows, and `sig` are the rows that it is taken at.
+struct BranchStream {
+  bool prepend = false;
+  Pointer initial, t_initial, ct_initial;
+  int64_t out_stride = 0, sig_stride = 0, ct_out_stride = 0;  // between rows
+  // Of the adjoint, what each branch has of the cotangents of `initial` below level N that
+  // it shares with others: of its rows, and of the root's path.
+  void* parts = nullptr;
+};
+
 struct BranchJob {
   PathJob path;
+  BranchStream stream;
   Dtype dtype = Dtype::kOther;  // of the arrays
   BranchPlan plan;
   BranchWorkspace at;
@@ -64,6 +76,13 @@ inline Launch PlanBranchLaunch(const Limits& limits, const BranchPlan& plan,
   launch.threads = CeilDiv(plan.width, 32) * 32;
   launch.workspace = CeilDiv(BranchWorkspaceBytes(plan, dimension, kind), 16) * 16;
   launch.shared_bytes = launch.workspace;
+  return launch;
+}
+
+// Of BranchGather, for so many entries of each element.
+inline Launch PlanGatherLaunch(const Limits& limits, int64_t batch, int64_t entries) {
+  Launch launch = PlanPathSumsLaunch(limits, batch, entries, kSummedEntries);
+  launch.threads = std::min(launch.threads, kBranchThreads);
   return launch;
 }
 

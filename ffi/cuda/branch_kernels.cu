@@ -16,11 +16,12 @@ namespace {
 // Blocks of a multiprocessor, which says how many registers a thread may have: 128, 168 or
 // 255.
 template <class Family, class T>
-constexpr int kBlocks = (std::is_same_v<Family, BranchForward<false>> ? 4 : 3) -
-                        (std::is_same_v<T, double> ? 1 : 0);
+constexpr int kBlocks =
+    (std::is_same_v<Family, BranchThere<false, false, BranchForwardBlock>> ? 4 : 3) -
+    (std::is_same_v<T, double> ? 1 : 0);
 
 template <class Family, int kSide, class T>
-__global__ void __launch_bounds__(128, kBlocks<Family, T>)
+__global__ void __launch_bounds__(kBranchThreads, kBlocks<Family, T>)
     OnDevice(const __grid_constant__ BranchJob job) {
   extern __shared__ double shared[];  // aligned for every type
   const DeviceBlock block;
@@ -29,7 +30,7 @@ __global__ void __launch_bounds__(128, kBlocks<Family, T>)
 
 template <class Family, class T>
 void Start(const BranchJob& job, const Launch& launch, cudaStream_t stream) {
-  WithSide<Family::dual, T>(job.plan.side, [&](auto side) {
+  WithSide<Family::stream, Family::dual, T>(job.plan.side, [&](auto side) {
     OnDevice<Family, side(), T>
         <<<static_cast<unsigned>(launch.blocks), static_cast<unsigned>(launch.threads),
            static_cast<size_t>(launch.shared_bytes), stream>>>(job);

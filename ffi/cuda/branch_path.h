@@ -12,19 +12,21 @@
 namespace jax_siglib {
 namespace cuda {
 
-template <class T, int kSide, bool kDual, bool kAdjoint, class Block>
-class BranchPath : public Branches<T, kSide, kDual, kAdjoint, Block> {
-  using Base = Branches<T, kSide, kDual, kAdjoint, Block>;
+template <class T, int kSide, bool kDual, bool kAdjoint, bool kStream, class Block>
+class BranchPath : public Branches<T, kSide, kDual, kAdjoint, kStream, Block> {
+  using Base = Branches<T, kSide, kDual, kAdjoint, kStream, Block>;
 
  public:
   using Base::kMost;
   using Base::kPad;
   using typename Base::Levels;
+  using typename Base::Reads;
   using typename Base::Value;
 
   JAX_SIGLIB_KERNEL BranchPath(const Block& block, const BranchJob& job, int64_t first,
                                int64_t tile, void* workspace)
-      : Base(block, job.plan, job.path.levels, job.path.batch, first, tile,
+      : Base(block, job.plan, job.path.levels, job.stream.prepend, job.path.batch, first,
+             tile,
              reinterpret_cast<T*>(static_cast<char*>(workspace) +
                                   BranchPathsBytes(job.plan, kDual))),
         job_(job),
@@ -44,6 +46,25 @@ class BranchPath : public Branches<T, kSide, kDual, kAdjoint, Block> {
   // Increments first, ..., first + count - 1 of each element's path, letters beyond d zero.
   JAX_SIGLIB_KERNEL void LoadIncrements(int64_t first, int32_t count) const {
     WithStored<T>(job_.dtype, [&](auto stored) { Load<decltype(stored)>(first, count); });
+  }
+
+  // A step of S: below level N, and with kTop of the tile of level N, or of its tangent.
+  template <bool kTop>
+  JAX_SIGLIB_KERNEL void Step(int32_t step, const Reads& reads, Levels& s,
+                              T (&top)[kSide][kSide]) const {
+    typename Base::Chains chains;
+    Value v[kSide];
+    const T* const increment = this->Increment(step, reads);
+    this->template Climb<false>(increment, reads, s, chains, [](int, const Value*) {});
+    if (kTop) this->Read(increment + reads.letters_at, v);
+    this->template MoveRows<false>(increment, reads, s, chains,
+                                   [&](int a, const Value& b, const Value&) {
+                                     if constexpr (kTop) {
+                                       JAX_SIGLIB_SPREAD
+                                       for (int e = 0; e < kSide; ++e)
+                                         top[a][e] += Asked(b * v[e]);
+                                     }
+                                   });
   }
 
   // At the end of a block's steps: what has moved is added to what is held, and what that

@@ -32,25 +32,24 @@ constexpr int MostSide(bool dual, int64_t entry_bytes) {
 // Letters of a side as they lie in the workspace, where four are read at a time.
 constexpr int PaddedSide(int side) { return side == 2 ? 2 : side <= 4 ? 4 : 8; }
 
+// Whether there is code for it; for streams less, for what they write is most of their
+// work.
+constexpr bool HasSide(int side, bool stream, bool dual, int64_t entry_bytes) {
+  return side <= MostSide(dual, entry_bytes) && (!stream || side % 4 != 0);
+}
+
 // f(std::integral_constant) of a side that there is code for.
-template <bool kDual, class T, class F>
+template <bool kStream, bool kDual, class T, class F>
 void WithSide(int side, F&& f) {
-  switch (side) {
-    case 2:
-      return f(std::integral_constant<int, 2>());
-    case 3:
-      return f(std::integral_constant<int, 3>());
-    case 4:
-      return f(std::integral_constant<int, 4>());
-    case 5:
-      if constexpr (MostSide(kDual, sizeof(T)) >= 5)
-        return f(std::integral_constant<int, 5>());
-      break;
-    case 8:
-      if constexpr (MostSide(kDual, sizeof(T)) >= 8)
-        return f(std::integral_constant<int, 8>());
-      break;
-  }
+  auto with = [&](auto one) {
+    if constexpr (HasSide(one(), kStream, kDual, sizeof(T)))
+      if (side == one()) f(one);
+  };
+  with(std::integral_constant<int, 2>());
+  with(std::integral_constant<int, 3>());
+  with(std::integral_constant<int, 4>());
+  with(std::integral_constant<int, 5>());
+  with(std::integral_constant<int, 8>());
 }
 
 struct BranchPlan {
@@ -84,6 +83,8 @@ constexpr int64_t kFoundBytes = 18 << 10;
 // ShareOutSums.
 constexpr int32_t kLetterPitch = 132;
 constexpr int64_t kBranchBytes = 48 << 10;
+// Threads of a block, at most, of every kernel of branches: they are compiled for so many.
+constexpr int64_t kBranchThreads = 128;
 
 // The side with the least work, all slices counted, rows beyond d among them; what a branch
 // does besides its top level is as much as that of some 60 entries. Of none, 0.
@@ -92,7 +93,8 @@ inline int32_t ChooseSide(int64_t dimension, int64_t degree, const PathKind& kin
   int32_t best = 0;
   int64_t least = 0;
   for (const int32_t side : {2, 3, 4, 5, 8}) {
-    if (side > MostSide(kind.dual, kind.entry_bytes) || degree - 2 > MostAncestors(side))
+    if (!HasSide(side, kind.stream, kind.dual, kind.entry_bytes) ||
+        degree - 2 > MostAncestors(side))
       continue;
     const int64_t slices = CeilDiv(dimension, side);
     const int64_t work = slices * slices * (side * side + 60);

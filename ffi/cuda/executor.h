@@ -25,10 +25,15 @@ namespace cuda {
   f(kPathForward, PathForward<false>) f(kPathTangent, PathForward<true>)              \
       f(kPathAdjoint, PathBackward<false>) f(kPathAdjointTangent, PathBackward<true>) \
           f(kPathSums, PathSums)
-#define JAX_SIGLIB_FOR_EACH_BRANCH_KERNEL(f)                                     \
-  f(kBranchForward, BranchForward<false>) f(kBranchTangent, BranchForward<true>) \
-      f(kBranchAdjoint, BranchBackward<false>)                                   \
-          f(kBranchAdjointTangent, BranchBackward<true>)
+#define JAX_SIGLIB_FOR_EACH_BRANCH_KERNEL(f)                                               \
+  f(kBranchForward, BranchThere<false, false, BranchForwardBlock>)                         \
+      f(kBranchTangent, BranchThere<true, false, BranchForwardBlock>)                      \
+          f(kBranchAdjoint, BranchBack<false, false, BranchBackwardBlock>)                 \
+              f(kBranchAdjointTangent, BranchBack<true, false, BranchBackwardBlock>) f(    \
+                  kBranchStream, BranchThere<false, true, BranchStreamForward>)            \
+                  f(kBranchStreamTangent, BranchThere<true, true, BranchStreamForward>) f( \
+                      kBranchStreamAdjoint, BranchBack<false, true, BranchStreamBackward>) \
+                      f(kBranchGather, BranchGather)
 #define JAX_SIGLIB_FOR_EACH_COMBINE_KERNEL(f)                           \
   f(kCombineForward, CombineForward) f(kCombineAdjoint, CombineAdjoint) \
       f(kCombineInverse, CombineInverse)

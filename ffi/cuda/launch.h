@@ -32,6 +32,9 @@ struct Limits {
   int64_t most_branches = 128;
   // Blocks of them that keep a large GPU busy: a warp for each of its schedulers.
   int64_t wanted_branch_blocks = 512;
+  // Entries of a row of running signatures, all elements together, for which launches would
+  // take longer than what they do: these go branch by branch.
+  int64_t most_of_row = 1 << 19;
   // Entries of a signature, of few, that is one block's in products and the antipode.
   int64_t most_whole = 2048;
   // Of what the tiles of a path find for its increments, in all.

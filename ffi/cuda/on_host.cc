@@ -87,15 +87,17 @@ void HostExecutor::Run(Kernel kernel, Dtype dtype, const PathJob& job, const Lau
   JAX_SIGLIB_SWITCH(JAX_SIGLIB_FOR_EACH_PATH_KERNEL);
 }
 
-#define JAX_SIGLIB_BRANCH_CASE(name, ...)                                          \
-  case Kernel::name:                                                               \
-    return WithSide<__VA_ARGS__::dual, T>(job.plan.side, [&](auto side) {          \
-      RunBody<typename __VA_ARGS__::template Of<side()>, T>(job, launch, nullptr); \
-    });
+#define JAX_SIGLIB_BRANCH_CASE(name, ...)                                              \
+  case Kernel::name:                                                                   \
+    return WithSide<__VA_ARGS__::stream, __VA_ARGS__::dual, T>(                        \
+        job.plan.side, [&](auto side) {                                                \
+          RunBody<typename __VA_ARGS__::template Of<side()>, T>(job, launch, nullptr); \
+        });
 
 void HostExecutor::Run(Kernel kernel, Dtype dtype, const BranchJob& job,
                        const Launch& launch) {
-  if (launch.global_bytes() > 0) throw std::runtime_error("branches in global memory");
+  if (launch.global_bytes() > 0 || launch.threads > kBranchThreads)
+    throw std::runtime_error("no such launch of branches");
   auto run = [&](auto zero) {
     using T = decltype(zero);
     switch (kernel) {

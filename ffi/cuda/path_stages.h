@@ -26,6 +26,7 @@ constexpr int64_t kLongPath = 8192;
 struct PathKind {
   bool dual, adjoint;
   int64_t entry_bytes;  // of what is computed with
+  bool stream = false;  // running signatures
 };
 
 inline int64_t PathWorkspaceBytes(const Levels& levels, const PathStage& stage,

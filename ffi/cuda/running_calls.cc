@@ -1,157 +1,16 @@
-// The calls of the stream family: the signatures of all beginnings of a path. Step after
-// step, each of them the launches of a join (cpu/sig_stream.h is the same on a CPU).
-#include <functional>
-#include <utility>
-
+// The calls of the stream family: the signatures of all beginnings of a path. Small ones go
+// branch by branch, all steps in a launch; others step after step, each of them the
+// launches of a join (cpu/sig_stream.h is the same on a CPU).
+#include "branch_job.h"
 #include "calls.h"
+#include "in_floats.h"
 #include "join_run.h"
 #include "operands.h"
+#include "step_executor.h"
 
 namespace jax_siglib {
 namespace cuda {
 namespace {
-
-// Gives one step the scratch of the last one, which has been run by then.
-class StepExecutor final : public Executor {
- public:
-  explicit StepExecutor(Executor& executor) : executor_(executor) {
-    limits = executor.limits;
-  }
-
-  void NextStep() { used_ = 0; }
-
-  void* Allocate(int64_t bytes) override {
-    if (used_ == memory_.size()) memory_.push_back({nullptr, 0});
-    Memory& memory = memory_[used_++];
-    if (memory.bytes < bytes) memory = {executor_.Allocate(bytes), bytes};
-    return memory.data;
-  }
-  void Run(Kernel kernel, Dtype dtype, const JoinJob& job, const Launch& launch,
-           void* workspace) override {
-    executor_.Run(kernel, dtype, job, launch, workspace);
-  }
-  void Run(Kernel kernel, Dtype dtype, const PathJob& job, const Launch& launch,
-           void* workspace) override {
-    executor_.Run(kernel, dtype, job, launch, workspace);
-  }
-  void Run(Kernel kernel, Dtype dtype, const BranchJob& job,
-           const Launch& launch) override {
-    executor_.Run(kernel, dtype, job, launch);
-  }
-  void Run(Kernel kernel, Dtype dtype, const CombineJob& job, const Launch& launch,
-           void* workspace) override {
-    executor_.Run(kernel, dtype, job, launch, workspace);
-  }
-  void Run(Kernel kernel, Dtype dtype, const RowsJob& job, const Launch& launch,
-           void* workspace) override {
-    executor_.Run(kernel, dtype, job, launch, workspace);
-  }
-
- private:
-  struct Memory {
-    void* data;
-    int64_t bytes;
-  };
-
-  Executor& executor_;
-  std::vector<Memory> memory_;
-  size_t used_ = 0;
-};
-
-// Calls of half types, done in float: operands are widened first, results rounded last.
-class InFloats {
- public:
-  InFloats(Executor& executor, Dtype dtype) : executor_(executor), dtype_(dtype) {}
-
-  // `core` dimensions belong to the operand, those in front to the batch.
-  Array Operand(const Array& array, int core) {
-    const Array wide = Dense(array, core, true);
-    if (error_.empty()) Convert(Kernel::kRowsWiden, core, array, wide);
-    return wide;
-  }
-  Array Result(const Array& array, int core) {
-    const Array wide = Dense(array, core, false);
-    results_.push_back({array, wide, core});
-    return wide;
-  }
-
-  // After the call, of which this is the complaint.
-  std::string Finish(const std::function<std::string()>& call) {
-    if (!error_.empty()) return error_;
-    const std::string error = call();
-    if (!error.empty()) return error;
-    for (const Rounded& result : results_)
-      Convert(Kernel::kRowsRound, result.core, result.wide, result.array);
-    return error_;
-  }
-
- private:
-  struct Rounded {
-    Array array, wide;
-    int core;
-  };
-
-  // In scratch, without what is only broadcast.
-  Array Dense(const Array& array, int core, bool operand) {
-    Array wide = array;
-    const int rank = array.shape.rank();
-    if (array.dtype != dtype_ || rank < core || array.stride.rank() != rank) {
-      error_ = "an operand has another dtype, or too few dimensions";
-      return wide;
-    }
-    wide.dtype = Dtype::kFloat32;
-    int64_t entries = 1;
-    for (int i = rank; i-- > 0;) {
-      if (operand && i < rank - core && array.stride[i] == 0 && array.shape[i] > 1)
-        wide.shape[i] = 1;
-      wide.stride[i] = entries;
-      entries *= wide.shape[i];
-    }
-    wide.data = entries > 0 ? executor_.Allocate(entries * 4) : nullptr;
-    return wide;
-  }
-
-  void Convert(Kernel kernel, int core, const Array& from, const Array& to) {
-    // The batch of the one in scratch, which is the one without broadcast dimensions.
-    const Array& dense = kernel == Kernel::kRowsWiden ? to : from;
-    const int lead = dense.shape.rank() - core;
-    Dims shape, from_stride, to_stride;
-    for (int i = 0; i < lead; ++i) {
-      shape.Append(dense.shape[i]);
-      from_stride.Append(dense.shape[i] == 1 ? 0 : from.stride[i]);
-      to_stride.Append(dense.shape[i] == 1 ? 0 : to.stride[i]);
-    }
-    Batch batch(shape);
-    batch.Collapse({&from_stride, &to_stride});
-    RowsJob job;
-    job.lead.rank = batch.shape().rank();
-    if (job.lead.rank > kMaxLead) {
-      error_ = "too many leading dimensions that do not merge";
-      return;
-    }
-    for (int i = 0; i < job.lead.rank; ++i) {
-      job.lead.shape[i] = batch.shape()[i];
-      job.from.stride[i] = from_stride[i];
-      job.to.stride[i] = to_stride[i];
-    }
-    job.batch = batch.size();
-    job.from.data = from.data;
-    job.to.data = to.data;
-    job.entries = Reader::Last(dense);
-    if (core == 2) {
-      job.rows = Reader::Last(dense, 1);
-      job.from_stride = BetweenRows(from);
-      job.to_stride = BetweenRows(to);
-    }
-    if (job.batch * job.Tiles() > 0)
-      executor_.Run(kernel, dtype_, job, PlanRowsLaunch(executor_.limits, job), nullptr);
-  }
-
-  Executor& executor_;
-  Dtype dtype_;
-  std::vector<Rounded> results_;
-  std::string error_;
-};
 
 // Reads a call of the family in float or double, and takes its steps.
 class Stream : public Operands {
@@ -212,6 +71,7 @@ class Stream : public Operands {
   std::string Forward() {
     if (!Ready()) return error_;
     if (algebra_.degree() == 0) return SetScalars(1);
+    if (InBranches(Kernel::kBranchStream, {false, false, bytes_, true})) return "";
     const Pointer v = Steps(path, point_stride);
     JoinJob join = Join(algebra_.degree(), scalar_term_);
     join.sig = initial;
@@ -227,6 +87,7 @@ class Stream : public Operands {
   std::string Tangent() {
     if (!Ready()) return error_;
     if (algebra_.degree() == 0) return SetScalars(0);
+    if (InBranches(Kernel::kBranchStreamTangent, {true, false, bytes_, true})) return "";
     const Pointer v = Steps(path, point_stride), t_v = Steps(t_path, t_point_stride);
     JoinJob tangent = Join(algebra_.degree(), scalar_term_);
     tangent.sig = initial;
@@ -250,6 +111,7 @@ class Stream : public Operands {
   // The cotangent of the running signature becomes that of `initial`.
   std::string Adjoint() {
     if (!Ready()) return error_;
+    if (InBranches(Kernel::kBranchStreamAdjoint, {false, true, bytes_, true})) return "";
     Fill(At(ct_initial, -scalar_term_), algebra_.length() + scalar_term_, 0);
     if (algebra_.degree() == 0 || steps_ == 0) return ClearPath();
     const Pointer v = Steps(path, point_stride), ct_v = Scratch(steps_ * d_);
@@ -330,6 +192,50 @@ class Stream : public Operands {
   bool Ready() {
     error_ = Layout(lead_, batch_);
     return error_.empty() && batch_ > 0;
+  }
+
+  // All steps in one launch, where that pays and there are such kernels.
+  bool InBranches(Kernel kernel, const PathKind& kind) {
+    if (algebra_.degree() < 2 || steps_ == 0 ||
+        batch_ > executor_.limits.most_of_row / algebra_.length())
+      return false;
+    BranchJob job;
+    job.path.levels = Levels(d_, algebra_.degree());
+    job.plan = PlanBranches(executor_.limits, job.path.levels, batch_, steps_ + 1, kind);
+    if (job.plan.side == 0) return false;
+    job.at = BranchWorkspace(job.plan, d_, kind);
+    job.dtype = dtype_;
+    job.path.lead = lead_;
+    job.path.batch = batch_;
+    job.path.scalar_term = scalar_term_;
+    job.path.points = steps_ + 1;
+    job.path.path = path;
+    job.path.point_stride = point_stride;
+    job.path.t_path = t_path;
+    job.path.t_point_stride = t_point_stride;
+    job.path.sig = stream;
+    job.path.ct_out = ct_out;
+    job.path.out = out;
+    job.path.ct_path = ct_path;
+    job.path.stage.slots = job.plan.slots;
+    job.stream = {prepend_,   initial,       t_initial,     ct_initial,
+                  out_stride, stream_stride, ct_out_stride, nullptr};
+    if (kind.adjoint) {
+      const int64_t parts = (job.plan.side + job.plan.root) * int64_t{job.plan.items};
+      job.path.shares = executor_.Allocate(batch_ * job.plan.slots * steps_ * d_ * bytes_);
+      job.stream.parts = executor_.Allocate(batch_ * parts * bytes_);
+    }
+    executor_.Run(kernel, dtype_, job,
+                  PlanBranchLaunch(executor_.limits, job.plan, d_, batch_, kind));
+    if (!kind.adjoint) return true;
+    executor_.Run(
+        Kernel::kBranchGather, dtype_, job,
+        PlanGatherLaunch(executor_.limits, batch_, algebra_.offset(algebra_.degree())));
+    executor_.Run(
+        Kernel::kPathSums, dtype_, job.path,
+        PlanPathSumsLaunch(executor_.limits, batch_, (steps_ + 1) * d_, kSummedEntries),
+        nullptr);
+    return true;
   }
 
   // The row that step number i leads to; its segment begins at the point of this number.
