@@ -151,6 +151,12 @@ class Branches {
       s.path[m].held = s.path[m].moved = Constant<Value>(T(0));
   }
 
+  static JAX_SIGLIB_KERNEL void ClearTop(T (&top)[kSide][kSide]) {
+    JAX_SIGLIB_SPREAD
+    for (int a = 0; a < kSide; ++a) JAX_SIGLIB_SPREAD
+    for (int e = 0; e < kSide; ++e) top[a][e] = 0;
+  }
+
   // Joins an increment to S of the root's path, or takes it off, and works out the chains
   // at the root: those that start from S before the increment. kept(m, b) sees the chains
   // below the path's word m, before they go on. Going back, a word's S before the increment

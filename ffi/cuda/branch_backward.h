@@ -33,12 +33,12 @@ class BranchBackwardBlock
       this->Clear(mine.s);
     });
     this->FindPaths();
-    const int64_t steps = this->job_.path.points - 1, block = this->plan_.steps;
+    const int64_t steps = this->Steps(), block = this->plan_.steps;
     const bool from_path = kDual || this->job_.path.from_path;
     if (from_path) {
       JAX_SIGLIB_ROLLED
       for (int64_t first = 0; first < steps; first += block) {
-        const int32_t count = Count(steps - first);
+        const int32_t count = this->Count(steps - first);
         this->LoadIncrements(first, count);
         own.ForEach([&](int32_t i, State& mine) {
           JAX_SIGLIB_ROLLED
@@ -57,7 +57,7 @@ class BranchBackwardBlock
     });
     JAX_SIGLIB_ROLLED
     for (int64_t end = steps; end > 0; end -= block) {
-      const int32_t count = Count(end);
+      const int32_t count = this->Count(end);
       this->LoadIncrements(end - count, count);
       JAX_SIGLIB_ROLLED
       for (int32_t above = count; above > 0; above -= this->plan_.back) {
@@ -76,13 +76,6 @@ class BranchBackwardBlock
   }
 
  private:
-  using Base::Count;
-
-  JAX_SIGLIB_KERNEL int32_t Count(int64_t left) const {
-    const int32_t block = this->plan_.steps;
-    return left < block ? static_cast<int32_t>(left) : block;
-  }
-
   // S at the end of the path, levels below N.
   template <class S>
   JAX_SIGLIB_KERNEL void LoadSignature(const BranchPlace& place, State& mine) const {

@@ -23,16 +23,13 @@ class BranchForwardBlock : public BranchPath<T, kSide, kDual, false, false, Bloc
       mine.reads = this->Find(i);
       this->ClearLow(i);
       this->Clear(mine.s);
-      JAX_SIGLIB_SPREAD
-      for (int a = 0; a < kSide; ++a) JAX_SIGLIB_SPREAD
-      for (int e = 0; e < kSide; ++e) mine.top[a][e] = 0;
+      this->ClearTop(mine.top);
     });
     this->FindPaths();
-    const int64_t steps = this->job_.path.points - 1;
+    const int64_t steps = this->Steps();
     JAX_SIGLIB_ROLLED
     for (int64_t first = 0; first < steps; first += this->plan_.steps) {
-      const int32_t count = static_cast<int32_t>(
-          steps - first < this->plan_.steps ? steps - first : this->plan_.steps);
+      const int32_t count = this->Count(steps - first);
       this->LoadIncrements(first, count);
       own.ForEach([&](int32_t i, State& mine) {
         JAX_SIGLIB_ROLLED

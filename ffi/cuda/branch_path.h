@@ -33,6 +33,15 @@ class BranchPath : public Branches<T, kSide, kDual, kAdjoint, kStream, Block> {
         paths_(static_cast<int64_t*>(workspace)) {}
 
  protected:
+  using Base::Count;
+
+  JAX_SIGLIB_KERNEL int64_t Steps() const { return job_.path.points - 1; }
+  // Of those left, the steps whose increments are loaded together.
+  JAX_SIGLIB_KERNEL int32_t Count(int64_t left) const {
+    const int32_t block = this->plan_.steps;
+    return left < block ? static_cast<int32_t>(left) : block;
+  }
+
   // Where the elements' paths lie.
   JAX_SIGLIB_KERNEL void FindPaths() const {
     const PathJob& path = job_.path;

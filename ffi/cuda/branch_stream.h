@@ -22,20 +22,12 @@ class BranchRows : public BranchPath<T, kSide, kDual, kAdjoint, true, Block> {
   using typename Base::Levels;
 
  protected:
-  using Base::Count;
-
-  JAX_SIGLIB_KERNEL int64_t Steps() const { return this->job_.path.points - 1; }
   JAX_SIGLIB_KERNEL int64_t Row(int64_t i) const {
-    return this->prepend_ ? Steps() - 1 - i : i;
+    return this->prepend_ ? this->Steps() - 1 - i : i;
   }
-  JAX_SIGLIB_KERNEL int32_t Count(int64_t left) const {
-    const int32_t block = this->plan_.steps;
-    return left < block ? static_cast<int32_t>(left) : block;
-  }
-
   // The increments of `count` steps from `first` on, and which of them is that of step i.
   JAX_SIGLIB_KERNEL void LoadSteps(int64_t first, int32_t count) const {
-    this->LoadIncrements(this->prepend_ ? Steps() - first - count : first, count);
+    this->LoadIncrements(this->prepend_ ? this->Steps() - first - count : first, count);
   }
   JAX_SIGLIB_KERNEL int32_t Loaded(int32_t i, int32_t count) const {
     return this->prepend_ ? count - 1 - i : i;
@@ -64,11 +56,6 @@ class BranchRows : public BranchPath<T, kSide, kDual, kAdjoint, true, Block> {
     for (int a = 0; a < kSide; ++a) JAX_SIGLIB_SPREAD
     for (int e = 0; e < kSide; ++e)
       if (a < rows && e < letters) f(first + a * rows_apart + e * apart, a, e);
-  }
-  static JAX_SIGLIB_KERNEL void ClearTop(T (&top)[kSide][kSide]) {
-    JAX_SIGLIB_SPREAD
-    for (int a = 0; a < kSide; ++a) JAX_SIGLIB_SPREAD
-    for (int e = 0; e < kSide; ++e) top[a][e] = 0;
   }
 };
 
