@@ -5,8 +5,8 @@
 //                         kMostItems
 //   block.ForEachLoaded(n, load, use)   use(i, load(i)) for each, where a thread loads for
 //                         several of its items before it uses any of them
-//   Block::Own<State> own(block, n)     n items, no more than threads, that each keep a State
-//   own.ForEach(f)                      from phase to phase: f(i, state). On a GPU it is the
+//   Block::Own<State> own(block, n)     n items, no more than threads, that each keep a
+//   own.ForEach(f)        State from phase to phase: f(i, state). On a GPU it is the
 //                         thread's, in registers if every index into it is a constant
 //
 // Nothing else is shared between threads: no warps, no atomics, no order among the items of
@@ -22,17 +22,23 @@
 #if defined(__CUDACC__)
 // Of kernels: the device's alone, for a block is.
 #define JAX_SIGLIB_KERNEL __device__ __forceinline__
+// Of what kernels seldom do and many places ask for: called, not inlined.
+#define JAX_SIGLIB_APART static __device__ __noinline__
 // Of what both sides need.
 #define JAX_SIGLIB_BOTH __host__ __device__ __forceinline__
 // In front of a loop that is not worth unrolling.
 #define JAX_SIGLIB_ROLLED _Pragma("unroll 1")
 // And of one that is, of few instructions.
 #define JAX_SIGLIB_UNROLLED _Pragma("unroll 4")
+// And of one whose rounds are to be instructions side by side.
+#define JAX_SIGLIB_IN_FULL _Pragma("unroll")
 #else
 #define JAX_SIGLIB_KERNEL inline
+#define JAX_SIGLIB_APART inline
 #define JAX_SIGLIB_BOTH inline
 #define JAX_SIGLIB_ROLLED
 #define JAX_SIGLIB_UNROLLED
+#define JAX_SIGLIB_IN_FULL
 #endif
 
 namespace jax_siglib {
