@@ -84,6 +84,26 @@ def test_joins_in_tiles(host, op, prepend):
         assert host.launches() >= 2
 
 
+@pytest.mark.parametrize("op", JOINS, ids=lambda op: op.name)
+def test_joins_of_several_in_a_block(host, op):
+    """Small limits want blocks to be few: the last one has fewer elements than the others."""
+    kind = "vp" in op.name, "backprop" in op.name or "hvp" in op.name, 4
+    sizes = [(1, 3), (2, 1), (2, 3), (3, 2), (4, 2)]
+    for (d, degree), prepend in itertools.product(sizes, (False, True)):
+        hold(host, op, Case(d, degree, prepend, scalar_term=prepend), (7,), True)
+        assert host.launches() == 1
+        elements = host.plan_join(d, degree, prepend, 7, *kind)[0]["elements"]
+        assert elements > 1, (d, degree)
+
+
+@pytest.mark.parametrize("prepend", [False, True])
+@pytest.mark.parametrize("op", JOINS, ids=lambda op: op.name)
+def test_joins_of_many_letters(host, op, prepend):
+    """Half as many as a block has threads, nearly as many, and more."""
+    for d, degree, small in ((100, 2, False), (200, 2, True), (300, 2, False), (600, 1, True)):
+        hold(host, op, Case(d, degree, prepend), (), small)
+
+
 @pytest.mark.parametrize("branches", [False, True], ids=["tiles", "branches"])
 @pytest.mark.parametrize("op", PATHS, ids=lambda op: op.name)
 def test_paths(host, op, branches):
@@ -322,9 +342,10 @@ def test_degree_zero_and_no_batch(host):
 @pytest.mark.parametrize("op", ALL, ids=lambda op: op.name)
 def test_broadcast_operands(host, op):
     """Of stride 0 along some axes, or sliced out of something wider, without a copy."""
-    for small, dtype in itertools.product((False, True), ("float64", "float16")):
+    sizes = ((3, 3), (2, 3))  # by small limits in tiles, or several in a block
+    for size, small, dtype in itertools.product(sizes, (False, True), ("float64", "float16")):
         host.configure(*IN_ORDER, small)
-        case = Case(3, 3, scalar_term=True)
+        case = Case(*size, scalar_term=True)
         arrays = op.draw(6, case, dtype, (2, 2, 3))
         if op.tied:
             arrays = [np.broadcast_to(x[:1, :, :1], x.shape) for x in arrays]
@@ -342,10 +363,12 @@ def test_broadcast_operands(host, op):
 def test_in_place(host, small):
     """A result over the operand that _primitive.py may have it written over, tiles or none."""
     host.configure(False, 3, 7, small)
-    for case in (Case(3, 5, prepend=False), Case(2, 6, prepend=True, scalar_term=True)):
+    cases = [Case(d, n, prepend=False) for d, n in ((3, 5), (2, 4))]
+    cases += [Case(d, n, prepend=True, scalar_term=True) for d, n in ((2, 6), (5, 2))]
+    for case in cases:
         rng = np.random.default_rng(7)
-        sig, t_sig, g, h = rng.uniform(-1, 1, (4, 2, case.length()))
-        v, t_v, ct_v = rng.uniform(-1, 1, (3, 2, case.d))
+        sig, t_sig, g, h = rng.uniform(-1, 1, (4, 7, case.length()))
+        v, t_v, ct_v = rng.uniform(-1, 1, (3, 7, case.d))
         for name, operands, over in (
             ("sig_join", (sig, v), 0),
             ("sig_join_jvp", (sig, v, t_sig, t_v), 2),
@@ -463,10 +486,18 @@ def test_launches_of_joins(host, kind):
                 if degree:
                     assert s["words"] * d ** (s["to"] - s["from"]) < 2**31 - 2048
                 assert max(s["rows"], 1) * d < 2**31 - 2048 and s["groups"] * d < 2**31 - 2048
+                # Every member of a crew is a thread, and has a letter, if not several.
+                assert s["crew"] * s["elements"] <= s["threads"]
+                assert s["groups"] * d >= s["crew"] and 1 <= s["groups"] <= max(s["rows"], 1)
+                assert s["elements"] == 1 or (len(stages) == 1 and s["global_bytes"] == 0)
+                assert (s["elements"] - 1) * 1024 < batch
                 if d <= 500 and degree < 100:
                     assert s["global_bytes"] == 0
             if d > 1 and d**degree > 10**6 and d < 1000:  # a large one is shared out, even alone
                 assert stages[0]["tiles"] >= 256
+    for d, degree in ((2, 3), (5, 3), (4, 4)):  # many small ones fill their blocks
+        (plan,) = host.plan_join(d, degree, False, 2**19, *kind)
+        assert plan["crew"] * plan["elements"] >= 128 and plan["elements"] >= 2
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,11 +3,8 @@
 //   block.ForEach(n, f)   f(0), ..., f(n-1) in any order; all are done, and their writes
 //                         seen by all, before the next phase begins. n stays below
 //                         kMostItems
-//   block.ForEachLoaded(n, load, use)   use(i, load(i)) for each, where a thread loads for
-//                         several of its items, or kAtOnce, before it uses any of them
 //   Block::Own<State> own(block, n)     n items, no more than threads, that each keep a
-//   State own.ForEach(f)                      from phase to phase: f(i, state). On a GPU it
-//   is the
+//   own.ForEach(f)        State from phase to phase: f(i, state). On a GPU it is the
 //                         thread's, in registers if every index into it is a constant
 //
 // Nothing else is shared between threads: no warps, no atomics, no order among the items of
@@ -23,20 +20,23 @@
 #if defined(__CUDACC__)
 // Of kernels: the device's alone, for a block is.
 #define JAX_SIGLIB_KERNEL __device__ __forceinline__
+// Of what kernels seldom do and many places ask for: called, not inlined.
+#define JAX_SIGLIB_APART static __device__ __noinline__
 // Of what both sides need.
 #define JAX_SIGLIB_BOTH __host__ __device__ __forceinline__
 // In front of a loop that is not worth unrolling.
 #define JAX_SIGLIB_ROLLED _Pragma("unroll 1")
 // And of one that is, of few instructions.
 #define JAX_SIGLIB_UNROLLED _Pragma("unroll 4")
-// And of one that has to be, for it goes through registers.
-#define JAX_SIGLIB_SPREAD _Pragma("unroll")
+// And of one whose rounds are to be instructions side by side.
+#define JAX_SIGLIB_IN_FULL _Pragma("unroll")
 #else
 #define JAX_SIGLIB_KERNEL inline
+#define JAX_SIGLIB_APART inline
 #define JAX_SIGLIB_BOTH inline
 #define JAX_SIGLIB_ROLLED
 #define JAX_SIGLIB_UNROLLED
-#define JAX_SIGLIB_SPREAD
+#define JAX_SIGLIB_IN_FULL
 #endif
 
 namespace jax_siglib {
@@ -45,10 +45,6 @@ namespace cuda {
 // A block's own numbers are of 32 bits, for a GPU has no others: those beyond are made of
 // several. Where something lies in an array is a matter of 64 bits.
 constexpr int64_t kMostItems = (int64_t{1} << 31) - 4096;
-
-// Of so many items at a time: what comes from global memory is waited for once, not once
-// for each. With one at a time joins reached a third of what a copy does, at best.
-constexpr int32_t kInFlight = 8;
 
 #if defined(__CUDACC__)
 
@@ -62,23 +58,6 @@ class DeviceBlock {
   __device__ __forceinline__ void ForEach(int32_t n, F&& f) const {
     JAX_SIGLIB_ROLLED
     for (int32_t i = threadIdx.x; i < n; i += blockDim.x) f(i);
-    __syncthreads();
-  }
-
-  template <int kAtOnce = kInFlight, class Load, class Use>
-  __device__ __forceinline__ void ForEachLoaded(int32_t n, Load&& load, Use&& use) const {
-    const int32_t apart = blockDim.x;
-    JAX_SIGLIB_ROLLED
-    for (int32_t first = threadIdx.x; first < n; first += kAtOnce * apart) {
-      decltype(load(0)) loaded[kAtOnce];
-      // Without a branch, or loads would wait for each other: what there is not is the last
-      // item, for no use.
-#pragma unroll
-      for (int32_t u = 0; u < kAtOnce; ++u) loaded[u] = load(min(first + u * apart, n - 1));
-#pragma unroll
-      for (int32_t u = 0; u < kAtOnce; ++u)
-        if (first + u * apart < n) use(first + u * apart, loaded[u]);
-    }
     __syncthreads();
   }
 

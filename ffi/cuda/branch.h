@@ -128,10 +128,10 @@ class Branches {
     if constexpr (kDual) {
       T t[kSide];
       ReadAligned<kSide, kPad>(v + TangentsBehind(), t);
-      JAX_SIGLIB_SPREAD
+      JAX_SIGLIB_IN_FULL
       for (int j = 0; j < kSide; ++j) to[j] = {x[j], t[j]};
     } else {
-      JAX_SIGLIB_SPREAD
+      JAX_SIGLIB_IN_FULL
       for (int j = 0; j < kSide; ++j) to[j] = x[j];
     }
   }
@@ -143,17 +143,17 @@ class Branches {
   }
 
   static JAX_SIGLIB_KERNEL void Clear(Levels& s) {
-    JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
     for (int a = 0; a < kSide; ++a)
       s.rows[a].held = s.rows[a].moved = Constant<Value>(T(0));
-    JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
     for (int m = 0; m < kMost; ++m)
       s.path[m].held = s.path[m].moved = Constant<Value>(T(0));
   }
 
   static JAX_SIGLIB_KERNEL void ClearTop(T (&top)[kSide][kSide]) {
-    JAX_SIGLIB_SPREAD
-    for (int a = 0; a < kSide; ++a) JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
+    for (int a = 0; a < kSide; ++a) JAX_SIGLIB_IN_FULL
     for (int e = 0; e < kSide; ++e) top[a][e] = 0;
   }
 
@@ -165,17 +165,17 @@ class Branches {
   JAX_SIGLIB_KERNEL void Climb(const T* increment, const Reads& reads, Levels& s,
                                Chains& chains, Keep&& kept) const {
     Value* const b = chains.b;
-    JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
     for (int c = 0; c < kMost + 2; ++c) b[c] = Constant<Value>(T(1));
     const int32_t root = plan_.root;
-    JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
     for (int m = kMost - 1; m >= 0; --m) {
       if (m >= root) continue;
       const bool lowest = m == root - 1;
       kept(m, b);
       const Value v = ReadOne(increment + reads.at[m]);
       const Value s_m = Move<kBack>(s.path[m], Times(lowest, b[0], v));
-      JAX_SIGLIB_SPREAD
+      JAX_SIGLIB_IN_FULL
       for (int c = 1; c <= m + 2; ++c)
         b[c - 1] = s_m + Times(lowest, b[c], (T(1) / T(c + 1)) * v);
     }
@@ -208,7 +208,7 @@ class Branches {
     Value v[kSide];
     Read(increment + reads.rows_at, v);
     const Value half = T(0.5) * chains.b[1];
-    JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
     for (int a = 0; a < kSide; ++a) {
       const Value s_a = Move<kBack>(s.rows[a], Times(lowest, chains.b[0], v[a]));
       Value b = s_a + (kDual && lowest ? T(0.5) * v[a] : half * v[a]);
@@ -254,7 +254,7 @@ class Branches {
   JAX_SIGLIB_KERNEL void ForWords(const BranchPlace& place, F&& f) const {
     int32_t word = place.root;
     bool first_above = true;
-    JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
     for (int m = 0; m < kMost; ++m) {
       if (m >= plan_.root) continue;
       if (prepend_) {

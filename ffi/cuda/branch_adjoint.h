@@ -39,13 +39,13 @@ class BranchAdjoint : public Base {
     Kept kept;
     this->template Climb<kUndo>(increment, reads, mine.s, chains,
                                 [&](int m, const Value* b) {
-                                  JAX_SIGLIB_SPREAD
+                                  JAX_SIGLIB_IN_FULL
                                   for (int c = 0; c <= m + 2; ++c) kept.b[m][c] = b[c];
                                 });
     // The chains at the root: that of level N-1, which starts from the cotangents of the
     // rows, and that of level N.
     Value x[kMost + 2];
-    JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
     for (int c = 0; c < kMost + 2; ++c) x[c] = Constant<Value>(T(0));
     T by_row[kSide] = {}, by_column[kSide] = {};
     Value v[kSide];
@@ -54,9 +54,9 @@ class BranchAdjoint : public Base {
     this->template MoveRows<kUndo>(
         increment, reads, mine.s, chains, [&](int a, const Value& b, const Value& v_a) {
           Value y = mine.g[a][0] * v[0];
-          JAX_SIGLIB_SPREAD
+          JAX_SIGLIB_IN_FULL
           for (int e = 1; e < kSide; ++e) y = y + mine.g[a][e] * v[e];
-          JAX_SIGLIB_SPREAD
+          JAX_SIGLIB_IN_FULL
           for (int e = 0; e < kSide; ++e) by_column[e] += Asked(b) * mine.g[a][e];
           const Value ct = mine.ct.rows[a].Now(), half_y = T(0.5) * y;
           mine.ct.rows[a].moved = mine.ct.rows[a].moved + y;
@@ -67,14 +67,14 @@ class BranchAdjoint : public Base {
         });
     const int32_t apart = this->plan_.letter_pitch;
     if (this->plan_.slices == 1) {
-      JAX_SIGLIB_SPREAD
+      JAX_SIGLIB_IN_FULL
       for (int e = 0; e < kSide; ++e) found[e * kLetterPitch] = by_row[e] + by_column[e];
     } else {
       JAX_SIGLIB_ROLLED
       for (int32_t at = 0; at < this->plan_.pitch; ++at) found[at * apart] = 0;
-      JAX_SIGLIB_SPREAD
+      JAX_SIGLIB_IN_FULL
       for (int e = 0; e < kSide; ++e) found[(reads.letters_at + e) * apart] = by_column[e];
-      JAX_SIGLIB_SPREAD
+      JAX_SIGLIB_IN_FULL
       for (int e = 0; e < kSide; ++e) found[(reads.rows_at + e) * apart] += by_row[e];
     }
     Descend(increment, mine, kept, x, found);
@@ -84,17 +84,17 @@ class BranchAdjoint : public Base {
   JAX_SIGLIB_KERNEL void Descend(const T* increment, State& mine, const Kept& kept,
                                  Value* x, T* found) const {
     const int32_t root = this->plan_.root, apart = this->plan_.letter_pitch;
-    JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
     for (int m = 0; m < kMost; ++m) {
       if (m >= root) continue;
       const bool lowest = m == root - 1;
       const Value v = this->ReadOne(increment + mine.reads.at[m]);
       const Value ct = mine.ct.path[m].Now();
       Value added = x[0], sum = this->Times(lowest, kept.b[m][0], ct);
-      JAX_SIGLIB_SPREAD
+      JAX_SIGLIB_IN_FULL
       for (int c = 1; c <= m + 1; ++c) added = added + x[c];
       mine.ct.path[m].moved = mine.ct.path[m].moved + added;
-      JAX_SIGLIB_SPREAD
+      JAX_SIGLIB_IN_FULL
       for (int c = m + 1; c >= 0; --c) {
         const Value scaled = (T(1) / T(c + 2)) * x[c];
         sum = sum + this->Times(lowest, kept.b[m][c + 1], scaled);

@@ -82,7 +82,7 @@ class BranchBackwardBlock
     const PathJob& path = this->job_.path;
     const S* const s = path.sig.At<const S>(path.lead, place.element);
     const S* const rows = s + this->RowsAt(place);
-    JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
     for (int a = 0; a < kSide; ++a)
       if (a < mine.reads.rows) mine.s.rows[a].held = Get(rows + a);
     this->ForPath(place, true,
@@ -98,11 +98,11 @@ class BranchBackwardBlock
     const S* const rows = g + this->RowsAt(place);
     const int32_t d = this->levels_.dimension(), letters = this->Letters(place);
     this->Clear(mine.ct);
-    JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
     for (int a = 0; a < kSide; ++a) {
       const bool there = a < mine.reads.rows;
       const S* const row = top + a * d;
-      JAX_SIGLIB_SPREAD
+      JAX_SIGLIB_IN_FULL
       for (int e = 0; e < kSide; ++e)
         mine.g[a][e] = there && e < letters ? static_cast<T>(Load(row, e)) : T(0);
       if (there && place.column == 0) mine.ct.rows[a].held = Get(rows + a);

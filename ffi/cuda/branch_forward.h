@@ -59,11 +59,11 @@ class BranchForwardBlock : public BranchPath<T, kSide, kDual, false, false, Bloc
     S* const rows = out + this->RowsAt(place);
     const int32_t d = this->levels_.dimension(), letters = this->Letters(place);
     auto put = [](S* at, T x) { Store(at, 0, static_cast<typename Computed<S>::Type>(x)); };
-    JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
     for (int a = 0; a < kSide; ++a) {
       if (a >= mine.reads.rows) continue;
       S* const row = top + a * d;
-      JAX_SIGLIB_SPREAD
+      JAX_SIGLIB_IN_FULL
       for (int e = 0; e < kSide; ++e)
         if (e < letters) put(row + e, mine.top[a][e]);
       if (place.column == 0) put(rows + a, Asked(mine.s.rows[a].held));

@@ -8,6 +8,7 @@
 #include "branch.h"
 #include "branch_job.h"
 #include "carry.h"
+#include "in_flight.h"
 
 namespace jax_siglib {
 namespace cuda {
@@ -69,7 +70,7 @@ class BranchPath : public Branches<T, kSide, kDual, kAdjoint, kStream, Block> {
     this->template MoveRows<false>(increment, reads, s, chains,
                                    [&](int a, const Value& b, const Value&) {
                                      if constexpr (kTop) {
-                                       JAX_SIGLIB_SPREAD
+                                       JAX_SIGLIB_IN_FULL
                                        for (int e = 0; e < kSide; ++e)
                                          top[a][e] += Asked(b * v[e]);
                                      }
@@ -93,9 +94,9 @@ class BranchPath : public Branches<T, kSide, kDual, kAdjoint, kStream, Block> {
       low += plan.width;
       number.moved = Constant<Value>(T(0));
     };
-    JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
     for (int a = 0; a < kSide; ++a) settle(s.rows[a]);
-    JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
     for (int m = 0; m < kMost; ++m)
       if (m < plan.root) settle(s.path[m]);
   }
@@ -149,7 +150,9 @@ class BranchPath : public Branches<T, kSide, kDual, kAdjoint, kStream, Block> {
       const T to = static_cast<T>(Widen(ends.to)), from = static_cast<T>(Widen(ends.from));
       v[i] = ends.there ? to - from : T(0);
     };
-    this->block_.template ForEachLoaded<4>(count * plan.elements * plan.pitch, load, use);
+    const int32_t n = count * plan.elements * plan.pitch;
+    this->block_.ForEach(plan.width,
+                         [&](int32_t t) { InFlight<4>(t, n, plan.width, load, use); });
   }
 };
 

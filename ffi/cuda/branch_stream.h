@@ -40,7 +40,7 @@ class BranchRows : public BranchPath<T, kSide, kDual, kAdjoint, true, Block> {
                                   F&& f) const {
     const int32_t rows = this->Rows(place);
     const int64_t first = this->RowsAt(place), apart = this->RowsApart();
-    JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
     for (int a = 0; a < kSide; ++a)
       if (a < rows && (all || place.column == 0)) f(first + a * apart, s.rows[a]);
     this->ForPath(place, all, [&](int m, int64_t at) { f(at, s.path[m]); });
@@ -52,8 +52,8 @@ class BranchRows : public BranchPath<T, kSide, kDual, kAdjoint, true, Block> {
     const int32_t rows = this->Rows(place), letters = this->Letters(place);
     const int64_t first = this->TopAt(place);
     const int64_t rows_apart = this->TopRowsApart(), apart = this->ColumnsApart();
-    JAX_SIGLIB_SPREAD
-    for (int a = 0; a < kSide; ++a) JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
+    for (int a = 0; a < kSide; ++a) JAX_SIGLIB_IN_FULL
     for (int e = 0; e < kSide; ++e)
       if (a < rows && e < letters) f(first + a * rows_apart + e * apart, a, e);
   }
@@ -218,9 +218,9 @@ class BranchStreamBackward
     const int64_t items = this->plan_.items;
     T* const parts = static_cast<T*>(stream.parts) +
                      place.element * (kSide + this->plan_.root) * items + item;
-    JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
     for (int a = 0; a < kSide; ++a) parts[a * items] = mine.ct.rows[a].Now();
-    JAX_SIGLIB_SPREAD
+    JAX_SIGLIB_IN_FULL
     for (int m = 0; m < Base::kMost; ++m)
       if (m < this->plan_.root) parts[(kSide + m) * items] = mine.ct.path[m].Now();
     const bool first = place.root == 0 && place.row + place.column == 0;

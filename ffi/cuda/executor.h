@@ -17,10 +17,17 @@ namespace cuda {
 
 // f(name, body) for every kernel of a family (join_kernels.h, path_kernels.h,
 // branch_kernels.h, combine_kernels.h, rows_kernels.h).
-#define JAX_SIGLIB_FOR_EACH_JOIN_KERNEL(f)                                          \
-  f(kJoinForward, JoinForward<false>) f(kJoinTangent, JoinForward<true>)            \
-      f(kJoinAdjoint, JoinAdjoint<false>) f(kJoinAdjointTangent, JoinAdjoint<true>) \
-          f(kJoinSums, JoinSums)
+#define JAX_SIGLIB_FOR_EACH_JOIN_KERNEL(f)                                             \
+  f(kJoinForward, JoinForward<false, false>) f(kJoinTangent, JoinForward<true, false>) \
+      f(kJoinAdjoint, JoinAdjoint<false, false>)                                       \
+          f(kJoinAdjointTangent, JoinAdjoint<true, false>)                             \
+              f(kJoinForwardWhole, JoinForward<false, true>)                           \
+                  f(kJoinTangentWhole, JoinForward<true, true>)                        \
+                      f(kJoinAdjointWhole, JoinAdjoint<false, true>)                   \
+                          f(kJoinAdjointTangentWhole, JoinAdjoint<true, true>)         \
+                              f(kJoinForwardThree, JoinOfThree<false>)                 \
+                                  f(kJoinAdjointThree, JoinOfThree<true>)              \
+                                      f(kJoinSums, JoinSums)
 #define JAX_SIGLIB_FOR_EACH_PATH_KERNEL(f)                                            \
   f(kPathForward, PathForward<false>) f(kPathTangent, PathForward<true>)              \
       f(kPathAdjoint, PathBackward<false>) f(kPathAdjointTangent, PathBackward<true>) \

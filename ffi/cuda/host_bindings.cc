@@ -210,6 +210,9 @@ std::vector<nb::dict> DescribeJoin(int64_t dimension, int64_t degree, bool prepe
     entry["to"] = stage.to;
     entry["words"] = stage.words;
     entry["tiles"] = stage.tiles;
+    entry["crew"] = stage.crew;
+    entry["elements"] = stage.elements;
+    entry["three"] = stage.three;
     entry["rows"] = stage.rows;
     entry["groups"] = stage.groups;
     out.push_back(entry);
@@ -303,6 +306,7 @@ NB_MODULE(_cuda_on_host, m) {
     limits.shared_bytes = 1024;
     limits.blocks_in_global = 7;
     limits.most_rows = limits.least_rows = 8;
+    limits.wanted_tiles = 1;
     limits.most_top = limits.least_top = 32;
     limits.share_bytes = 2048;
     limits.most_whole = 32;

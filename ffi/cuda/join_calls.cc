@@ -5,6 +5,26 @@
 
 namespace jax_siglib {
 namespace cuda {
+namespace {
+
+// The kernel for a stage of one tile for each signature.
+Kernel Whole(Kernel kernel, const JoinStage& stage) {
+  switch (kernel) {
+    case Kernel::kJoinForward:
+      return stage.three ? Kernel::kJoinForwardThree : Kernel::kJoinForwardWhole;
+    case Kernel::kJoinTangent:
+      return Kernel::kJoinTangentWhole;
+    case Kernel::kJoinAdjoint:
+      return stage.three ? Kernel::kJoinAdjointThree : Kernel::kJoinAdjointWhole;
+    case Kernel::kJoinAdjointTangent:
+      return Kernel::kJoinAdjointTangentWhole;
+    default:
+      return kernel;
+  }
+}
+
+}  // namespace
+
 void RunJoin(JoinJob& job, Dtype dtype, Kernel kernel, JoinKind kind, Executor& executor) {
   if (job.batch == 0) return;
   kind.entry_bytes = ComputedBytes(dtype);
@@ -20,7 +40,7 @@ void RunJoin(JoinJob& job, Dtype dtype, Kernel kernel, JoinKind kind, Executor& 
     job.stage = stage;
     job.at = JoinWorkspace(levels, stage, kind.dual, kind.adjoint);
     job.by_words = Divisor(stage.words);
-    job.by_rows = Divisor(stage.rows);
+    job.by_crew = Divisor(stage.crew);
     job.by_groups = Divisor(stage.groups);
     job.from_above = job.to_below;
     job.to_below = nullptr;
@@ -32,7 +52,9 @@ void RunJoin(JoinJob& job, Dtype dtype, Kernel kernel, JoinKind kind, Executor& 
     const Launch launch = PlanJoinLaunch(executor.limits, levels, stage, job.batch, kind);
     void* const workspace =
         launch.global_bytes() > 0 ? executor.Allocate(launch.global_bytes()) : nullptr;
-    executor.Run(kernel, dtype, job, launch, workspace);
+    executor.Run(
+        IsWhole(levels, stage) && workspace == nullptr ? Whole(kernel, stage) : kernel,
+        dtype, job, launch, workspace);
     job.first_share += stage.tiles;
   }
   if (job.shares == nullptr) return;

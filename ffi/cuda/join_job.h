@@ -19,42 +19,84 @@ namespace cuda {
 // `from`. Blocks of a stage share nothing. What a tile has to know of the chains at its
 // root it works out from the levels below, which are written later, for a result may be an
 // operand.
+//
+// A block has a crew of threads for each of its elements, which are several if they are
+// small: then there is one tile. A member of a crew keeps to one letter, of every
+// `groups`th row (a word below the tile's highest level, whose children are a row).
 struct JoinStage {
   int32_t from = 0, to = 0;
   int32_t words = 1;  // of level `from`, in a tile; the last tile may have fewer
   int64_t tiles = 1;
-  int32_t rows = 1;    // whose children are brought into the workspace together (adjoint)
-  int32_t groups = 1;  // of rows that are added up apart, for ct_v (adjoint)
+  int32_t crew = 1;      // threads for an element
+  int32_t elements = 1;  // of a block, or, of the last one, fewer
+  int32_t groups = 1;    // of rows; for ct_v they are added up apart
+  bool three = false;    // done by join_three.h
+  int32_t rows = 1;      // whose children are brought into the workspace together (adjoint)
+
+  // What blocks take in turn: some elements, or a tile of one.
+  JAX_SIGLIB_BOTH int64_t Items(int64_t batch) const {
+    return (batch + elements - 1) / elements * tiles;
+  }
 };
 
-// Where things lie in a block's workspace.
+// Threads of a block of join_three.h. That it is the same number for all tells the compiler
+// how far the entries that one of them reads lie apart.
+constexpr int32_t kThreadsOfThree = 256;
+
+// Where things lie in a block's workspace. Of those of join_three.h: signatures, with a
+// scalar term; from `own` on the displacements; from `path` on, of the adjoint, S without
+// level 3; and the sums, of each letter. Otherwise: the inverses, and what each element has
+// of its own, from `own` on, `apart` entries behind that of the last. All levels are words
+// of the tile by number, and of chains the first of all levels, in their order, lie in
+// front of all others: there, and in front of that, S is loaded as it lies in memory.
 struct JoinWorkspace {
   JoinWorkspace() = default;
   JoinWorkspace(const Levels& levels, const JoinStage& stage, bool dual, bool adjoint)
       : order(dual ? 2 : 1) {
     const int64_t d = levels.dimension();
-    inverses = order * d;
-    chains = inverses + levels.degree();
-    chain_offset = ChainOffsets(levels, stage.from, stage.to, stage.words);
-    chain_total = chain_offset(stage.to);
-    twins = chains + order * chain_total;
-    staged = sums = total = twins;
-    if (!adjoint) return;
-    staged = twins + order * chain_total;
-    const int64_t by_rows = stage.rows * (d | 1), by_letters = (stage.rows | 1) * d;
-    sums = staged + (by_rows > by_letters ? by_rows : by_letters);
-    total = sums + stage.groups * d;
+    const int64_t words = stage.words;
+    if (stage.three) {
+      own = stage.elements * (levels.Length() + 1);
+      path = own + stage.elements * d;
+      sums = path + (adjoint ? stage.elements * (d + d * d) : 0);
+      total = sums + (adjoint ? stage.elements * d * (d | 1) : 0);
+      return;
+    }
+    own = levels.degree();
+    path = order * d;
+    chains = path + 2 * order * stage.from * words;
+    const bool top = stage.to == levels.degree();
+    const int32_t end = adjoint && !top ? stage.to + 1 : stage.to;
+    chain_total = ChainOffsets(levels, stage.from, end, words)(end);
+    ct_lower = staged = sums = total = chains + order * chain_total;
+    if (adjoint) {
+      const int64_t above = end - stage.from;
+      staged = ct_lower + (above == 0 ? 0 : words * levels.Offset(above));
+      const int64_t by_rows = stage.rows * (d | 1), by_letters = (stage.rows | 1) * d;
+      sums = staged + (!top || above == 0     ? 0
+                       : by_rows > by_letters ? by_rows
+                                              : by_letters);
+      total = sums + stage.groups * d;
+    }
+    // An odd number, so that elements do not meet in the banks of shared memory.
+    apart = total | 1;
+    total = own + stage.elements * apart;
   }
 
   int64_t order = 1;
-  int64_t inverses = 0;     // of 1, 2, ..., N
-  int64_t chains = 0;       // B, and, if dual, its tangents behind all of it
-  int64_t twins = 0;        // the adjoint's, alike
-  int64_t chain_total = 0;  // of either, without tangents
+  int64_t own = 0;  // behind the inverses of 1, 2, ..., N
+  int64_t apart = 0;
+  // Of an element: v (and its tangent), and S and v along the path to each root, of every
+  // level from 1 to the root's (and their tangents).
+  int64_t path = 0;
+  // B, and, if dual, its tangents behind all of it. Going back, the adjoint's chains come
+  // to lie where theirs are that are no longer needed.
+  int64_t chains = 0;
+  int64_t chain_total = 0;  // without tangents
+  int64_t ct_lower = 0;     // g of the levels above the root's, but for level N
   int64_t staged = 0;  // the children of some rows, rows (or letters) an odd number apart
   int64_t sums = 0;    // for ct_v, of each group
-  int64_t total = 0;
-  ChainOffsets chain_offset;  // within chains, and within twins
+  int64_t total = 0;   // of the block
 };
 
 struct JoinJob {
@@ -71,8 +113,8 @@ struct JoinJob {
 
   JoinStage stage;
   JoinWorkspace at;
-  // By the stage's words, rows and groups: to make one takes a GPU as long as much else.
-  Divisor by_words, by_rows, by_groups;
+  // By the stage's numbers: to make one takes a GPU as long as much else.
+  Divisor by_words, by_crew, by_groups;
 
   // Of the adjoint. Chains at the stage's highest level, from the tiles above it, and at
   // its lowest, for those below: of each element N-k chains of d^k words (their tangents

@@ -5,46 +5,67 @@
 #include <cstdint>
 
 #include "items.h"
+#include "join_descent.h"
+#include "join_three.h"
 #include "join_tile.h"
 
 namespace jax_siglib {
 namespace cuda {
 
-// One stage of sig_join, or, with kDual, of its tangent.
-template <bool kDual>
+// One stage of sig_join, or, with kDual, of its tangent. With kWhole it is the only one,
+// and a signature its only tile.
+template <bool kDual, bool kWhole>
 struct JoinForward {
   using Job = JoinJob;
+  static constexpr bool kOnlyShared = kWhole;  // the workspace
 
   template <class S, class Block>
   static JAX_SIGLIB_KERNEL void Run(const Block& block, const JoinJob& job,
                                     void* workspace) {
     using T = typename Computed<S>::Type;
-    ForItems(block, job.batch * job.stage.tiles, [&](int64_t item) {
-      const JoinTile<S, kDual, false, Block> tile(block, job, item,
-                                                  static_cast<T*>(workspace));
+    ForItems(block, job.stage.Items(job.batch), [&](int64_t item) {
+      JoinTile<S, kDual, false, kWhole, Block> tile(block, job, item,
+                                                    static_cast<T*>(workspace));
       tile.Begin();
       tile.template Rise<true>();
-      tile.SetScalar(kDual ? T(0) : T(1));
     });
   }
 };
 
 // One stage of sig_join_backprop, or, with kDual, of its tangent (sig_join_hvp).
-template <bool kDual>
+template <bool kDual, bool kWhole>
 struct JoinAdjoint {
   using Job = JoinJob;
+  static constexpr bool kOnlyShared = kWhole;
 
   template <class S, class Block>
   static JAX_SIGLIB_KERNEL void Run(const Block& block, const JoinJob& job,
                                     void* workspace) {
     using T = typename Computed<S>::Type;
-    ForItems(block, job.batch * job.stage.tiles, [&](int64_t item) {
-      const JoinTile<S, kDual, true, Block> tile(block, job, item,
-                                                 static_cast<T*>(workspace));
+    ForItems(block, job.stage.Items(job.batch), [&](int64_t item) {
+      JoinTile<S, kDual, true, kWhole, Block> tile(block, job, item,
+                                                   static_cast<T*>(workspace));
       tile.Begin();
-      tile.template Rise<false>();
-      tile.Descend();
-      tile.SetScalar(T(0));
+      JoinDescent<S, kDual, kWhole, Block> descent(tile);
+      descent.Run(tile.template Rise<false>());
+    });
+  }
+};
+
+// sig_join, or its adjoint, of small signatures of degree 3.
+template <bool kAdjoint>
+struct JoinOfThree {
+  using Job = JoinJob;
+  static constexpr bool kOnlyShared = true;
+
+  template <class S, class Block>
+  static JAX_SIGLIB_KERNEL void Run(const Block& block, const JoinJob& job,
+                                    void* workspace) {
+    using T = typename Computed<S>::Type;
+    ForItems(block, job.stage.Items(job.batch), [&](int64_t item) {
+      JoinThree<S, kAdjoint, Block>(block, job, item * job.stage.elements,
+                                    static_cast<T*>(workspace))
+          .Run();
     });
   }
 };
@@ -53,6 +74,7 @@ struct JoinAdjoint {
 // digits against all the others.
 struct JoinSums {
   using Job = JoinJob;
+  static constexpr bool kOnlyShared = false;
 
   template <class S, class Block>
   static JAX_SIGLIB_KERNEL void Run(const Block& block, const JoinJob& job,

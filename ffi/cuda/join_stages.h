@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "in_flight.h"
 #include "join_job.h"
 #include "launch.h"
 #include "levels.h"
@@ -14,12 +15,20 @@
 namespace jax_siglib {
 namespace cuda {
 
-// Tiles that keep a large GPU busy: below that they are made smaller.
-constexpr int64_t kWantedTiles = 1024;
 // Prepending, a tile's words lie in pieces as long as its range: no shorter than a warp.
 constexpr int64_t kLeastPiece = 32;
-// Entries that are brought into the workspace together.
-constexpr int64_t kStagedEntries = 2048;
+// Threads of a block at the most.
+constexpr int64_t kMostCrew = 256;
+// Rows of which a thread has its letter, in tiles: to be worth what a phase takes to begin.
+constexpr int64_t kRowsOfEach = 2 * kInFlight;
+// What is brought into the workspace together.
+constexpr int64_t kStagedBytes = 16 << 10;
+// Where signatures are many, a multiprocessor has this many threads and this much memory
+// for them. A signature has its share of the threads by what it takes of the memory.
+constexpr int64_t kThreadsTogether = 768, kBytesTogether = 220 << 10;
+// Entries side by side that a crew reads or writes at a time, at the least: of float two
+// sectors of memory, or three that are not full.
+constexpr int64_t kLeastRun = 16;
 
 struct JoinKind {
   bool dual, adjoint;
@@ -43,6 +52,11 @@ inline JoinStage TopStage(const Levels& levels, bool prepend, int64_t to, int64_
   return stage;
 }
 
+// Whether each signature is one tile.
+inline bool IsWhole(const Levels& levels, const JoinStage& stage) {
+  return stage.tiles == 1 && stage.from == 0 && stage.to == levels.degree() && stage.to > 0;
+}
+
 // A stage's workspace, in bytes, after the choice of what is staged.
 inline int64_t JoinWorkspaceBytes(const Levels& levels, const JoinStage& stage,
                                   const JoinKind& kind) {
@@ -51,11 +65,78 @@ inline int64_t JoinWorkspaceBytes(const Levels& levels, const JoinStage& stage,
 
 inline Launch PlanJoinLaunch(const Limits& limits, const Levels& levels,
                              const JoinStage& stage, int64_t batch, const JoinKind& kind) {
-  const int64_t above = stage.to == 0 ? 0 : levels.Size(stage.to - 1 - stage.from);
-  const int64_t d = levels.dimension();
-  const int64_t widest = kind.adjoint ? stage.rows * d : stage.words * above * d;
-  return PlanLaunch(limits, batch * stage.tiles, widest,
+  const int64_t threads =
+      stage.three ? kThreadsOfThree : CeilDiv(stage.crew * stage.elements, 32) * 32;
+  return PlanLaunch(limits, stage.Items(batch), 8 * threads,
                     JoinWorkspaceBytes(levels, stage, kind));
+}
+
+// Who does what of a stage's tiles, of so many rows, with so many threads for each or, if a
+// thread has its letter of but a few rows, fewer.
+inline void PlanCrew(const Levels& levels, bool prepend, const JoinKind& kind, int64_t rows,
+                     int64_t threads, JoinStage& stage) {
+  const int64_t d = levels.dimension();
+  int64_t groups = std::min(rows, std::max<int64_t>(1, threads / d));
+  const int64_t crew = std::min(kMostCrew, groups * d);
+  // Prepending, what lies side by side are rows: of a letter at least a warp's, if each
+  // member takes several letters for that, of not too few rows.
+  const int64_t letters = std::min<int64_t>(
+      {8, CeilDiv(kLeastPiece * d, crew), std::max<int64_t>(1, rows * d / (4 * crew))});
+  if (prepend) groups = std::min(rows, std::max(groups, crew * letters / d));
+  stage.crew = static_cast<int32_t>(crew);
+  stage.groups = static_cast<int32_t>(groups);
+  // Of each group as many as are in flight together, once or twice.
+  const int64_t fit = std::max<int64_t>(1, kStagedBytes / kind.entry_bytes / (groups * d));
+  const int64_t staged = fit < kInFlight       ? fit
+                         : fit < 2 * kInFlight ? int64_t{kInFlight}
+                                               : 2 * kInFlight;
+  stage.rows = static_cast<int32_t>(std::min(rows, groups * staged));
+}
+
+// Elements of a block, with enough blocks.
+inline int64_t MostElements(const Limits& limits, int64_t batch) {
+  return std::max<int64_t>(1, CeilDiv(batch, limits.wanted_tiles));
+}
+
+// The same for signatures that are whole, of which a block takes several if there are many.
+inline void PlanElements(const Limits& limits, const Levels& levels, bool prepend,
+                         int64_t batch, const JoinKind& kind, int64_t rows,
+                         JoinStage& stage) {
+  const int64_t most = MostElements(limits, batch);
+  // A few are done the sooner the more threads they have.
+  int64_t threads = std::min(kMostCrew, CeilDiv(rows, 4) * levels.dimension());
+  threads = std::min(threads, std::max(kLeastRun, kMostCrew / most));
+  auto bytes = [&] {
+    return JoinWorkspace(levels, stage, kind.dual, kind.adjoint).apart * kind.entry_bytes;
+  };
+  for (;; threads = std::min(kMostCrew, 2 * threads)) {
+    PlanCrew(levels, prepend, kind, rows,
+             CeilDiv(threads, levels.dimension()) * levels.dimension(), stage);
+    if (threads == kMostCrew || stage.crew < threads ||
+        3 * threads / 2 * kBytesTogether >= kThreadsTogether * bytes())
+      break;
+  }
+  const int64_t fit = (limits.shared_bytes - levels.degree() * kind.entry_bytes) / bytes();
+  stage.elements = static_cast<int32_t>(
+      std::max<int64_t>(1, std::min({kMostCrew / stage.crew, fit, most})));
+}
+
+// Whether they are to be done by join_three.h, and if, of how many elements a block has.
+inline bool PlanThree(const Limits& limits, const Levels& levels, int64_t batch,
+                      const JoinKind& kind, JoinStage& stage) {
+  if (kind.dual || levels.degree() != 3) return false;
+  stage.three = true;
+  stage.crew = levels.dimension();
+  stage.elements = 1;
+  const int64_t bytes = JoinWorkspaceBytes(levels, stage, kind);
+  // Threads enough, although each has the words of a letter.
+  stage.three = stage.crew * kBytesTogether >= kThreadsTogether * bytes / 2 &&
+                bytes <= limits.shared_bytes;
+  if (stage.three)
+    stage.elements =
+        static_cast<int32_t>(std::min({kMostCrew / stage.crew, limits.shared_bytes / bytes,
+                                       MostElements(limits, batch)}));
+  return stage.three;
 }
 
 // Of JoinSums, which adds up in double.
@@ -75,21 +156,23 @@ inline std::vector<JoinStage> PlanJoin(const Limits& limits, const Levels& level
   std::vector<JoinStage> stages;
   int64_t to = levels.degree();
   do {
-    const int64_t d = levels.dimension();
     const int64_t all = to == 0 ? 1 : levels.Size(to - 1);
     // All that there are, dealt out to enough tiles.
-    const int64_t wanted = CeilDiv(kWantedTiles, std::max<int64_t>(batch, 1));
-    int64_t rows =
-        std::min(limits.most_rows, std::max(limits.least_rows, CeilDiv(all, wanted)));
+    const int64_t wanted = CeilDiv(limits.wanted_tiles, std::max<int64_t>(batch, 1));
+    // Going back a tile has more phases, to be worth while.
+    const int64_t most = kind.adjoint ? 2 * limits.most_rows : limits.most_rows;
+    int64_t rows = std::min(most, std::max(limits.least_rows, CeilDiv(all, wanted)));
     JoinStage stage;
     for (;; rows /= 2) {
       stage = TopStage(levels, prepend, to, rows);
-      const int64_t most = to == 0 ? 1 : stage.words * levels.Size(to - 1 - stage.from);
-      stage.rows =
-          static_cast<int32_t>(std::min(most, std::max<int64_t>(1, kStagedEntries / d)));
-      const int64_t threads = PlanJoinLaunch(limits, levels, stage, batch, kind).threads;
-      stage.groups = static_cast<int32_t>(
-          std::min<int64_t>(stage.rows, std::max<int64_t>(1, threads / d)));
+      const int64_t of_tile = to == 0 ? 1 : stage.words * levels.Size(to - 1 - stage.from);
+      if (IsWhole(levels, stage) && PlanThree(limits, levels, batch, kind, stage)) break;
+      if (IsWhole(levels, stage))
+        PlanElements(limits, levels, prepend, batch, kind, of_tile, stage);
+      else
+        PlanCrew(levels, prepend, kind, of_tile,
+                 std::min(kMostCrew, CeilDiv(of_tile, kRowsOfEach) * levels.dimension()),
+                 stage);
       if (rows <= 1 || JoinWorkspaceBytes(levels, stage, kind) <= limits.shared_bytes)
         break;
     }

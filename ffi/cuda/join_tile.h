@@ -1,11 +1,11 @@
-// A tile of a join: its chains from the root up, and the adjoint's down again. The
+// A tile of a join: what it reads at first, and its chains from the root up. The
 // recurrences, and the names, are those of ffi/README.md.
 #ifndef JAX_SIGLIB_CUDA_JOIN_TILE_H_
 #define JAX_SIGLIB_CUDA_JOIN_TILE_H_
 
 #include <cstdint>
-#include <type_traits>
 
+#include "in_flight.h"
 #include "join_job.h"
 #include "storage.h"
 #include "words.h"
@@ -13,367 +13,416 @@
 namespace jax_siglib {
 namespace cuda {
 
+// Where the chains of one level lie among an element's: `number` of them, of `count` words.
+struct JoinChains {
+  int64_t first, others;
+  int32_t count, number;
+
+  JAX_SIGLIB_KERNEL JoinChains Above(int32_t their_count) const {
+    return {first + count, others + int64_t{number - 1} * count, their_count, number - 1};
+  }
+  JAX_SIGLIB_KERNEL JoinChains Below(int32_t their_count) const {
+    return {first - their_count, others - int64_t{number} * their_count, their_count,
+            number + 1};
+  }
+  JAX_SIGLIB_KERNEL int64_t At(int32_t c, int32_t i) const {
+    return c == 0 ? first + i : others + int64_t{c - 1} * count + i;
+  }
+};
+
 // S is what arrays hold. With kDual everything has a tangent; then the adjoint is that of
-// sig_join_hvp, which writes the tangents alone.
-template <class S, bool kDual, bool kAdjoint, class Block>
+// sig_join_hvp, which writes the tangents alone. With kWhole the tile is all of a
+// signature, and a block may have several of them.
+template <class S, bool kDual, bool kAdjoint, bool kWhole, class Block>
 class JoinTile {
  public:
   using T = typename Computed<S>::Type;
 
-  // Item number `item` of batch x tiles.
+  // A member of the crew of one of the elements in the block's hands.
+  struct Member {
+    int32_t element;        // of the block's
+    int32_t number;         // in the crew
+    int32_t group, letter;  // the first of its share
+    T* own;                 // its element's part of the workspace
+    // Its element of what the highest level is read from, sig, t_sig or d_out, and of the
+    // result.
+    const S* in;
+    S* out;
+  };
+
+  // Item number `item` of a stage: some elements, or a tile of one.
   JAX_SIGLIB_KERNEL JoinTile(const Block& block, const JoinJob& job, int64_t item,
                              T* workspace)
-      : block_(block),
-        job_(job),
+      : job_(job),
         levels_(job.levels),
-        from_(job.stage.from),
-        to_(job.stage.to),
-        element_(job.stage.tiles == 1 ? item : item / job.stage.tiles),
-        tile_(item - element_ * job.stage.tiles),
+        from_(kWhole ? 0 : job.stage.from),
+        to_(kWhole ? job.levels.degree() : job.stage.to),
+        first_element_(kWhole ? item * job.stage.elements : item / job.stage.tiles),
+        elements_(kWhole ? static_cast<int32_t>(
+                               Least(job.stage.elements, job.batch - first_element_))
+                         : 1),
+        tile_(kWhole ? 0 : item - first_element_ * job.stage.tiles),
         first_(tile_ * job.stage.words),
-        range_(static_cast<int32_t>(Least(job.stage.words, levels_.Size(from_) - first_))),
-        by_range_(range_ == job.stage.words ? job.by_words : Divisor(range_)),
-        words_(levels_, job.prepend, from_, first_, range_, by_range_),
-        at_(job.at),
-        v_(workspace),
-        t_v_(workspace + levels_.dimension()),
-        inverse_(workspace + at_.inverses),
-        chains_(workspace + at_.chains),
-        twins_(workspace + at_.twins),
-        staged_(workspace + at_.staged),
-        sums_(workspace + at_.sums) {}
+        range_(kWhole ? 1
+                      : static_cast<int32_t>(
+                            Least(job.stage.words, levels_.Size(from_) - first_))),
+        words_(levels_, job.prepend, from_, first_, range_,
+               kWhole || range_ == job.stage.words || !job.prepend ? job.by_words
+                                                                   : Divisor(range_)),
+        inverse_(workspace),
+        members_(block, elements_ * job.stage.crew) {}
 
-  // The displacement, and the chains at the root: each from the path down to level 0 alone.
-  JAX_SIGLIB_KERNEL void Begin() const {
-    const S* const v = job_.displacement.At<const S>(job_.lead, element_);
-    const S* const t_v = job_.t_displacement.At<const S>(job_.lead, element_);
-    const int32_t d = levels_.dimension();
-    block_.ForEach(d, [&](int32_t j) {
-      v_[j] = Load(v, j);
-      if (kDual) t_v_[j] = Load(t_v, j);
-    });
-    block_.ForEach(levels_.degree(),
-                   [&](int32_t c) { inverse_[c] = T(1) / static_cast<T>(c + 1); });
-    const S* const s = job_.sig.At<const S>(job_.lead, element_);
-    const S* const t_s = job_.t_sig.At<const S>(job_.lead, element_);
-    block_.ForEach((levels_.degree() - from_) * range_, [&](int32_t i) {
-      const auto parts = by_range_.Split(i);
-      const int32_t n = from_ + 1 + parts.quotient;
-      T b = 1, t_b = 0;
-      JAX_SIGLIB_ROLLED
-      for (int32_t k = 1; k <= from_; ++k) {
-        const auto step = words_.Ancestor(first_ + parts.rest, k);
-        const T inverse = inverse_[n - k];
-        const int64_t at = levels_.Offset(k) + step.place;
-        const T v_k = v_[step.letter] * inverse;
-        if (kDual) {
-          // The tangent of B_0 is zero by nature: not to be multiplied with an infinity.
-          const T moved = b * (t_v_[step.letter] * inverse);
-          t_b = Load(t_s, at) + (k == 1 ? moved : t_b * v_k + moved);
+  // What is read of the levels below the tile's highest and of the displacement, all at
+  // once, and the chains at the root.
+  JAX_SIGLIB_KERNEL void Begin() {
+    members_.ForEach([&](int32_t i, Member& m) {
+      const auto at = kWhole ? job_.by_crew.Split(i) : Divisor::Parts{0, i};
+      m.element = at.quotient;
+      m.number = at.rest;
+      m.own = inverse_ + job_.at.own + at.quotient * job_.at.apart;
+      m.in = Of<const S>(kAdjoint ? job_.ct_out : kDual ? job_.t_sig : job_.sig, m);
+      m.out = Of<S>(job_.out, m);
+      Share(m.number, m.group, m.letter);
+      const int32_t crew = job_.stage.crew, degree = levels_.degree();
+      if (!kWhole && from_ > 0) LoadPath(m);
+      LoadLower(m);
+      if (kAdjoint && !kWhole && to_ < degree) LoadAbove(m);
+      if (m.element == 0) {
+        JAX_SIGLIB_ROLLED
+        for (int32_t c = m.number; c < degree; c += crew)
+          inverse_[c] = T(1) / static_cast<T>(c + 1);
+      }
+      if (kWhole || (from_ == 0 && to_ > 0)) {
+        const JoinChains root = Root();
+        JAX_SIGLIB_ROLLED
+        for (int32_t c = m.number; c < degree; c += crew) {
+          Chains(m)[root.At(c, 0)] = 1;
+          if (kDual) TangentChains(m)[root.At(c, 0)] = 0;
         }
-        b = Load(s, at) + b * v_k;
       }
-      chains_[i] = b;
-      if (kDual) chains_[at_.chain_total + i] = t_b;
+      if (kAdjoint) {
+        T* const sums = m.own + job_.at.sums;
+        JAX_SIGLIB_ROLLED
+        for (int32_t j = m.number; j < job_.stage.groups * levels_.dimension(); j += crew)
+          sums[j] = 0;
+      }
+      if (m.number == 0 && job_.scalar_term && (kWhole || from_ == 0))
+        Store(m.out, -1, T(kDual || kAdjoint ? 0 : 1));
     });
+    if (!kWhole && from_ > 0) FollowPath();
   }
 
-  // The chains at all levels of the tile below its highest. With kOut also the results: S,
-  // or, if dual, its tangent.
+  // The chains at all levels of the tile below its highest, where those of the highest of
+  // them lie. With kOut also the results: S, or, if dual, its tangent.
   template <bool kOut>
-  JAX_SIGLIB_KERNEL void Rise() const {
-    const S* const s = job_.sig.At<const S>(job_.lead, element_);
-    const S* const t_s = job_.t_sig.At<const S>(job_.lead, element_);
-    S* const out = job_.out.At<S>(job_.lead, element_);
-    const int32_t degree = levels_.degree();
-    const T* b = chains_;
+  JAX_SIGLIB_KERNEL JoinChains Rise() {
+    JoinChains here = Root();
     JAX_SIGLIB_ROLLED
-    for (int32_t k = from_; k < (kOut ? to_ : to_ - 1); ++k) {
-      const int32_t parents = words_.Count(k), count = words_.Count(k + 1);
-      const int64_t offset = levels_.Offset(k + 1);
-      const Words::Places place_of(words_, k + 1);
-      const int32_t chains = k + 1 < to_ ? degree - k : 1;
-      const T* const t_b = b + at_.chain_total;
-      T* const next = chains_ + at_.chain_offset(k + 1);
-      T* const t_next = next + at_.chain_total;
-      const Words::Children children(words_, parents);
-      // S_N is asked for by the result alone, and by that of the tangent not at all.
-      const bool needs_s = !kDual || k + 1 < degree;
-      auto rise = [&](auto linear) {
-        constexpr bool kLinear = decltype(linear)::value;
-        auto load = [&](int32_t i) {
-          const int64_t place = offset + place_of.template At<kLinear>(i);
-          return Pair{needs_s ? Load(s, place) : T(0), kDual ? Load(t_s, place) : T(0)};
-        };
-        block_.ForEachLoaded(count, load, [&](int32_t i, const Pair& loaded) {
-          const Words::Step at = children.Split(i);
-          const int64_t place = offset + place_of.template At<kLinear>(i);
-          const T s_i = loaded.x, t_s_i = loaded.t;
-          const T v = v_[at.letter], t_v = kDual ? t_v_[at.letter] : T(0);
-          if (kOut) {
-            const T b_i = b[at.parent];
-            if (kDual) {
-              const T moved = b_i * t_v;
-              Store(out, place, t_s_i + (k == 0 ? moved : t_b[at.parent] * v + moved));
-            } else {
-              Store(out, place, s_i + b_i * v);
-            }
-          }
-          JAX_SIGLIB_ROLLED
-          for (int32_t c = 1; c < chains; ++c) {
-            const T inverse = inverse_[c];
-            const int32_t p = c * parents + at.parent;
-            const T v_c = v * inverse;
-            next[(c - 1) * count + i] = s_i + b[p] * v_c;
-            if (kDual) {
-              const T moved = b[p] * (t_v * inverse);
-              t_next[(c - 1) * count + i] = t_s_i + (k == 0 ? moved : t_b[p] * v_c + moved);
-            }
-          }
-        });
-      };
-      if (place_of.linear())
-        rise(std::true_type());
+    for (int32_t k = from_; k < to_ - 1; ++k) {
+      const JoinChains above = here.Above(here.count * levels_.dimension());
+      if (!kOut || kWhole || words_.linear())
+        RiseFrom<kOut, true>(k, here, above);
       else
-        rise(std::false_type());
-      b = next;
+        RiseFrom<kOut, false>(k, here, above);
+      here = above;
     }
+    if (kOut && to_ > 0) {
+      if (kWhole || words_.linear())
+        Finish<true>(here);
+      else
+        Finish<false>(here);
+    }
+    return here;
   }
 
-  // Writes the scalar term, which belongs to the first tile of the lowest stage.
-  JAX_SIGLIB_KERNEL void SetScalar(T value) const {
-    if (!job_.scalar_term || from_ != 0) return;
-    S* const out = job_.out.At<S>(job_.lead, element_);
-    block_.ForEach(1, [&](int64_t) { Store(out, -1, value); });
+  // f(member) by all members of the elements' crews, which is a phase.
+  template <class F>
+  JAX_SIGLIB_KERNEL void Together(F&& f) {
+    members_.ForEach([&](int32_t, Member& m) { f(m); });
   }
 
-  // From the chains of Rise back to the root: the cotangent of S, and the tile's share of
-  // that of v; if dual, their tangents.
-  JAX_SIGLIB_KERNEL void Descend() const {
-    const int32_t d = levels_.dimension(), degree = levels_.degree();
-    block_.ForEach(job_.stage.groups * d, [&](int32_t i) { sums_[i] = 0; });
+  // f(group, letter) for a member's share of them. Its neighbours take neighbouring words.
+  template <class F>
+  JAX_SIGLIB_KERNEL void ForLetters(const Member& m, F&& f) const {
+    const int32_t all = job_.stage.groups * levels_.dimension();
+    int32_t i = m.number, group = m.group, letter = m.letter;
+    if (i >= all) return;
     JAX_SIGLIB_ROLLED
-    for (int32_t k = to_ - 1; k >= from_; --k) {
-      const int32_t parents = words_.Count(k);
-      const Above z = ChainsAbove(k + 1);
-      const Below y = ChainsBelow(k);
-      JAX_SIGLIB_ROLLED
-      for (int32_t first = 0; first < parents; first += job_.stage.rows) {
-        const int32_t rows =
-            parents - first < job_.stage.rows ? parents - first : job_.stage.rows;
-        StageRows(k, first, rows, z);
-        ContractRows(k, first, rows, z, y, degree - k);
-      }
+    for (;;) {
+      f(group, letter);
+      i += job_.stage.crew;
+      if (i >= all) return;
+      Share(i, group, letter);
     }
-    AddGroups();
+  }
+
+  JAX_SIGLIB_KERNEL const JoinJob& job() const { return job_; }
+  JAX_SIGLIB_KERNEL const Levels& levels() const { return levels_; }
+  JAX_SIGLIB_KERNEL const Words<kWhole>& words() const { return words_; }
+  JAX_SIGLIB_KERNEL int32_t from() const { return from_; }
+  JAX_SIGLIB_KERNEL int32_t to() const { return to_; }
+  JAX_SIGLIB_KERNEL int64_t first() const { return first_; }
+  JAX_SIGLIB_KERNEL int64_t tile() const { return tile_; }
+  // 1 / (c + 1).
+  JAX_SIGLIB_KERNEL T Inverse(int32_t c) const { return inverse_[c]; }
+  JAX_SIGLIB_KERNEL T* Chains(const Member& m) const { return m.own + job_.at.chains; }
+  JAX_SIGLIB_KERNEL T* TangentChains(const Member& m) const {
+    return Chains(m) + job_.at.chain_total;
+  }
+  JAX_SIGLIB_KERNEL const T* V(const Member& m) const { return m.own; }
+  JAX_SIGLIB_KERNEL const T* TangentV(const Member& m) const {
+    return m.own + levels_.dimension();
+  }
+  // Chains of level k of an element, between stages.
+  JAX_SIGLIB_KERNEL int64_t HandedOver(int32_t k) const {
+    return job_.at.order * (levels_.degree() - k) * levels_.Size(k);
+  }
+  // Where the tile's words of level k, the chains of which lie there, start in a signature.
+  JAX_SIGLIB_KERNEL int64_t Start(int32_t k, const JoinChains& there) const {
+    return kWhole ? there.first - 1 : levels_.Offset(k) + words_.FirstPlace(k);
+  }
+  JAX_SIGLIB_KERNEL int64_t Index(const Member& m) const {
+    return first_element_ + m.element;
+  }
+  template <class A>
+  JAX_SIGLIB_KERNEL A* Of(const Pointer& pointer, const Member& m) const {
+    return pointer.At<A>(job_.lead, Index(m));
   }
 
  private:
-  // A number, and its tangent.
-  struct Pair {
-    T x, t;
-  };
-  // Chains of the adjoint at the upper end of a step, chain 0 of which is staged: chain c
-  // is number c-1 here. They lie by number, or, from the stage above, by place.
-  struct Above {
-    const T* z;
-    int64_t stride;   // from chain to chain
-    int64_t tangent;  // from a chain to its tangent
-    bool by_place;
-  };
-  // And at the lower end.
-  struct Below {
-    T* y;
-    int64_t stride, tangent;
+  // A number, its tangent, and g.
+  struct Loaded {
+    T x, t, g;
   };
 
   JAX_SIGLIB_KERNEL static int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-  JAX_SIGLIB_KERNEL int64_t HandedOver(int32_t k) const {
-    return at_.order * (levels_.degree() - k) * levels_.Size(k);
+  JAX_SIGLIB_KERNEL JoinChains Root() const {
+    // Going back, a stage below the highest has those of its highest level too.
+    const int32_t end = kAdjoint && !kWhole && to_ < levels_.degree() ? to_ + 1 : to_;
+    return {0, words_.CountBelow(end), range_, levels_.degree() - from_};
   }
 
-  JAX_SIGLIB_KERNEL Above ChainsAbove(int32_t k) const {
-    if (k == to_) {
-      const T* const z = static_cast<const T*>(job_.from_above);
-      const int64_t size = levels_.Size(k);
-      return {z == nullptr ? z : z + element_ * HandedOver(k), at_.order * size, size,
-              true};
+  // Item i of groups x letters.
+  JAX_SIGLIB_KERNEL void Share(int32_t i, int32_t& group, int32_t& letter) const {
+    const auto at = (job_.prepend ? job_.by_groups : levels_.by_dimension()).Split(i);
+    group = job_.prepend ? at.rest : at.quotient;
+    letter = job_.prepend ? at.quotient : at.rest;
+  }
+
+  // S along the way to each root, and the letters' part of v.
+  JAX_SIGLIB_KERNEL void LoadPath(const Member& m) const {
+    const S* const v = Of<const S>(job_.displacement, m);
+    const S* const t_v = Of<const S>(job_.t_displacement, m);
+    const S* const s = Of<const S>(job_.sig, m);
+    const S* const t_s = Of<const S>(job_.t_sig, m);
+    T* const path = m.own + job_.at.path;
+    const int32_t count = from_ * range_;
+    JAX_SIGLIB_ROLLED
+    for (int32_t i = m.number; i < count; i += job_.stage.crew) {
+      const int32_t k = i / range_ + 1;
+      const auto step = words_.Ancestor(first_ + i % range_, k);
+      const int64_t at = levels_.Offset(k) + step.place;
+      path[i] = Load(s, at);
+      path[count + i] = Load(v, step.letter);
+      if (kDual) {
+        path[2 * count + i] = Load(t_s, at);
+        path[3 * count + i] = Load(t_v, step.letter);
+      }
     }
-    const int64_t offset = at_.chain_offset(k);
-    return {twins_ + offset, words_.Count(k), at_.chain_total, false};
   }
 
-  JAX_SIGLIB_KERNEL Below ChainsBelow(int32_t k) const {
-    if (k == from_) {
-      if (k == 0) return {nullptr, 0, 0};  // nothing below
-      const int64_t size = levels_.Size(k);
-      T* const y = static_cast<T*>(job_.to_below) + element_ * HandedOver(k) + first_;
-      return {y, at_.order * size, size};
-    }
-    const int64_t offset = at_.chain_offset(k);
-    return {twins_ + offset, words_.Count(k), at_.chain_total};
-  }
-
-  // Where the child of row r (of those staged) by a letter is staged: r times the one plus
-  // the letter times the other, an odd number of entries apart, so that neighbours lie in
-  // different banks of shared memory.
-  struct Apart {
-    int32_t rows, letters;
-  };
-  JAX_SIGLIB_KERNEL Apart StagedApart(int32_t rows) const {
-    if (job_.prepend) return {1, rows | 1};
-    return {levels_.dimension() | 1, 1};
-  }
-
-  // Brings the children of some rows of level k, the cotangents g of level k+1, into the
-  // workspace, and adds to them what chains have brought there. The result may be g.
-  JAX_SIGLIB_KERNEL void StageRows(int32_t k, int32_t first, int32_t rows,
-                                   const Above& z) const {
-    const S* const g = job_.ct_out.At<const S>(job_.lead, element_);
-    S* const out = job_.out.At<S>(job_.lead, element_);
-    const int32_t d = levels_.dimension(), degree = levels_.degree();
-    const int32_t parents = words_.Count(k);
-    const int64_t offset = levels_.Offset(k + 1);
-    const bool writes = k + 1 < degree || job_.top_level;
-    const Words::Children children(words_, rows);
-    const Words::Places place_of(words_, k + 1);
-    const Apart apart = StagedApart(rows);
-    auto stage = [&](auto linear) {
-      constexpr bool kLinear = decltype(linear)::value;
-      auto child_of = [&](const Words::Step& at) {
-        return words_.Child(first + at.parent, at.letter, parents);
-      };
+  // v, and S (of the adjoint also g) of the levels above the root's.
+  JAX_SIGLIB_KERNEL void LoadLower(const Member& m) const {
+    const S* const s = kDual || kAdjoint ? Of<const S>(job_.sig, m) : m.in;
+    const S* const t_s = kDual && !kAdjoint ? m.in : Of<const S>(job_.t_sig, m);
+    const S* const g = m.in;
+    LoadV(m);
+    // So many words of the levels, from number `below` on, that lie from `start` on.
+    auto bring = [&](int32_t below, int32_t count, int64_t start, bool is_s, auto&& place) {
+      T* const to = Chains(m) + range_ + below;
+      T* const to_g = m.own + job_.at.ct_lower + below;
       auto load = [&](int32_t i) {
-        return Load(g, offset + place_of.template At<kLinear>(child_of(children.Split(i))));
+        const auto at = place(i);
+        return Loaded{is_s ? Load(s + start, at) : T(0),
+                      kDual && is_s ? Load(t_s + start, at) : T(0),
+                      kAdjoint ? Load(g + start, at) : T(0)};
       };
-      block_.ForEachLoaded(rows * d, load, [&](int32_t i, T g_i) {
-        const Words::Step at = children.Split(i);
-        const int32_t child = child_of(at);
-        const int64_t place = place_of.template At<kLinear>(child);
-        staged_[at.parent * apart.rows + at.letter * apart.letters] = g_i;
-        if (!writes) return;
-        T sum = kDual ? T(0) : g_i;
-        const int64_t z_i = (kDual ? z.tangent : 0) + (z.by_place ? place : child);
-        JAX_SIGLIB_ROLLED
-        for (int32_t c = 1; c < degree - k; ++c) sum += z.z[(c - 1) * z.stride + z_i];
-        Store(out, offset + place, sum);
+      InFlight<4>(m.number, count, job_.stage.crew, load, [&](int32_t i, const Loaded& x) {
+        if (is_s) to[i] = x.x;
+        if (is_s && kDual) to[job_.at.chain_total + i] = x.t;
+        if (kAdjoint) to_g[i] = x.g;
       });
     };
-    if (place_of.linear())
-      stage(std::true_type());
-    else
-      stage(std::false_type());
+    auto number = [](int32_t i) { return i; };
+    if constexpr (kWhole) {
+      // They lie here as they do there.
+      bring(0, words_.CountBelow(to_) - 1, 0, true, number);
+    } else {
+      JAX_SIGLIB_ROLLED
+      for (int32_t k = kAdjoint && to_ < levels_.degree() ? to_ : to_ - 1; k > from_; --k) {
+        const int32_t below = words_.CountBelow(k) - range_;
+        const int64_t start = levels_.Offset(k) + words_.FirstPlace(k);
+        if (words_.linear())
+          bring(below, words_.Count(k), start, k < to_, number);
+        else
+          bring(below, words_.Count(k), start, k < to_,
+                [&](int32_t i) { return words_.template PlaceFromFirst<false>(i); });
+      }
+    }
   }
 
-  // Contracts the children of these rows with v, chain by chain, and with the rows' B for
-  // the cotangent of v.
-  JAX_SIGLIB_KERNEL void ContractRows(int32_t k, int32_t first, int32_t rows,
-                                      const Above& z, const Below& y,
-                                      int32_t chains) const {
-    const int32_t d = levels_.dimension(), groups = job_.stage.groups;
-    const int32_t parents = words_.Count(k);
-    const int32_t contractions = k == 0 ? 0 : rows * chains;
-    const T* const b = chains_ + at_.chain_offset(k) + first;
-    const T* const t_b = b + at_.chain_total;
-    const Divisor by_rows = rows == job_.stage.rows ? job_.by_rows : Divisor(rows);
-    const Divisor& by_inner = job_.prepend ? job_.by_groups : levels_.by_dimension();
-    const Apart apart = StagedApart(rows);
-    // Entry (r, letter) of chain c > 0, or its tangent. Chain 0, g, is staged and has none.
-    auto above = [&](int32_t c, int32_t r, int32_t letter, bool tangent) {
-      const int32_t child = words_.Child(first + r, letter, parents);
-      const int64_t at = z.by_place ? words_.Place(k + 1, child) : child;
-      return z.z[(c - 1) * z.stride + (tangent ? z.tangent : 0) + at];
-    };
-    block_.ForEach(contractions + groups * d, [&](int32_t i) {
-      if (i < contractions) {
-        const auto at = by_rows.Split(i);
-        const int32_t c = at.quotient, r = at.rest;
-        const T inverse = inverse_[c];
-        T sum = 0, t_sum = 0;
-        if (c == 0) {
-          const T* x = staged_ + r * apart.rows;
-          JAX_SIGLIB_UNROLLED
-          for (int32_t j = 0; j < d; ++j, x += apart.letters) {
-            sum += *x * v_[j];
-            if (kDual) t_sum += *x * t_v_[j];
-          }
-        } else {
-          JAX_SIGLIB_ROLLED
-          for (int32_t j = 0; j < d; ++j) {
-            const T x = above(c, r, j, false);
-            sum += x * v_[j];
-            if (kDual) t_sum += x * t_v_[j] + above(c, r, j, true) * v_[j];
-          }
-        }
-        y.y[c * y.stride + first + r] = sum * inverse;
-        if (kDual) y.y[c * y.stride + y.tangent + first + r] = t_sum * inverse;
-        return;
-      }
-      const auto at = by_inner.Split(i - contractions);
-      const int32_t group = job_.prepend ? at.rest : at.quotient;
-      const int32_t j = job_.prepend ? at.quotient : at.rest;
-      // Zeros by nature are left out: the tangents of B_0 and of g.
-      T total = 0;
-      if (!kDual || k > 0) {
-        const T* const weights = kDual ? t_b : b;
-        const T* x = staged_ + group * apart.rows + j * apart.letters;
-        JAX_SIGLIB_UNROLLED
-        for (int32_t r = group; r < rows; r += groups, x += groups * apart.rows)
-          total += weights[r] * *x;
-      }
+  JAX_SIGLIB_KERNEL void LoadV(const Member& m) const {
+    const S* const v = Of<const S>(job_.displacement, m);
+    const S* const t_v = Of<const S>(job_.t_displacement, m);
+    const int32_t d = levels_.dimension();
+    JAX_SIGLIB_ROLLED
+    for (int32_t j = m.number; j < d; j += job_.stage.crew) {
+      m.own[j] = Load(v, j);
+      if (kDual) m.own[d + j] = Load(t_v, j);
+    }
+  }
+
+  // The adjoint's chains at the tile's highest level, from the stage above.
+  JAX_SIGLIB_KERNEL void LoadAbove(const Member& m) const {
+    JoinChains above = Root();
+    JAX_SIGLIB_ROLLED
+    for (int32_t k = from_; k < to_; ++k) above = above.Above(words_.Count(k + 1));
+    const int64_t size = levels_.Size(to_);
+    const T* const z = static_cast<const T*>(job_.from_above) + Index(m) * HandedOver(to_) +
+                       words_.FirstPlace(to_);
+    JAX_SIGLIB_ROLLED
+    for (int32_t c = 0; c < above.number; ++c) {
+      const T* const z_c = z + c * job_.at.order * size;
       JAX_SIGLIB_ROLLED
-      for (int32_t c = 1; c < chains; ++c) {
-        T sum = 0;
-        JAX_SIGLIB_ROLLED
-        for (int32_t r = group; r < rows; r += groups) {
-          if (kDual) {
-            if (k > 0) sum += t_b[c * parents + r] * above(c, r, j, false);
-            sum += b[c * parents + r] * above(c, r, j, true);
-          } else {
-            sum += b[c * parents + r] * above(c, r, j, false);
-          }
-        }
-        total += sum * inverse_[c];
+      for (int32_t i = m.number; i < above.count; i += job_.stage.crew) {
+        const int64_t at = words_.template PlaceFromFirst<false>(i);
+        Chains(m)[above.At(c, i)] = z_c[at];
+        if (kDual) TangentChains(m)[above.At(c, i)] = z_c[size + at];
       }
-      sums_[group * d + j] += total;
+    }
+  }
+
+  // The chains at the root, each from the path down to level 0 alone.
+  JAX_SIGLIB_KERNEL void FollowPath() {
+    const JoinChains root = Root();
+    Together([&](const Member& m) {
+      const T* const path = m.own + job_.at.path;
+      const int32_t count = from_ * range_;
+      JAX_SIGLIB_ROLLED
+      for (int32_t i = m.number; i < root.number * range_; i += job_.stage.crew) {
+        const int32_t c = i / range_, word = i % range_;
+        T b = 1, t_b = 0;
+        JAX_SIGLIB_ROLLED
+        for (int32_t k = 0; k < from_; ++k) {
+          const T* const step = path + k * range_ + word;
+          const T inverse = inverse_[from_ + c - k];
+          if (kDual)
+            t_b = step[2 * count] +
+                  Moved(k, b, t_b, step[count] * inverse, step[3 * count] * inverse);
+          b = *step + b * (step[count] * inverse);
+        }
+        Chains(m)[root.At(c, word)] = b;
+        if (kDual) TangentChains(m)[root.At(c, word)] = t_b;
+      }
     });
   }
 
-  // The groups' sums in pairs, and then where they are asked for.
-  JAX_SIGLIB_KERNEL void AddGroups() const {
-    const int32_t d = levels_.dimension();
-    JAX_SIGLIB_ROLLED
-    for (int32_t groups = job_.stage.groups; groups > 1;) {
-      const int32_t half = (groups + 1) / 2;
-      block_.ForEach((groups - half) * d,
-                     [&](int32_t i) { sums_[i] += sums_[i + half * d]; });
-      groups = half;
-    }
-    T* const shares = static_cast<T*>(job_.shares);
-    if (shares != nullptr) {
-      T* const mine = shares + (element_ * job_.all_shares + job_.first_share + tile_) * d;
-      block_.ForEach(d, [&](int32_t j) { mine[j] = sums_[j]; });
-    } else {
-      S* const ct_v = job_.ct_displacement.At<S>(job_.lead, element_);
-      block_.ForEach(d, [&](int32_t j) { Store(ct_v, j, sums_[j]); });
-    }
+  // The tangent of b v, with b of level k. That of B_0 is zero by nature: not to be
+  // multiplied with an infinity.
+  JAX_SIGLIB_KERNEL static T Moved(int32_t k, T b, T t_b, T v, T t_v) {
+    const T moved = b * t_v;
+    return k == 0 ? moved : t_b * v + moved;
   }
 
-  const Block& block_;
+  // From level k to k+1 and its chains.
+  template <bool kOut, bool kLinear>
+  JAX_SIGLIB_KERNEL void RiseFrom(int32_t k, const JoinChains& here,
+                                  const JoinChains& above) {
+    const auto children = words_.ChildrenOf(here.count);
+    const int64_t start = kOut ? Start(k + 1, above) : 0;
+    Together([&](const Member& m) {
+      const int64_t tangent = job_.at.chain_total;
+      T* const chains = Chains(m);
+      // S, and in the end chain 1.
+      T* const next = chains + above.first;
+      S* const out = kOut ? m.out + start : nullptr;
+      ForLetters(m, [&](int32_t group, int32_t letter) {
+        const T v = V(m)[letter], t_v = kDual ? TangentV(m)[letter] : T(0);
+        JAX_SIGLIB_ROLLED
+        for (int32_t c = 2; c <= above.number; ++c) {
+          const T v_c = v * inverse_[c], t_v_c = t_v * inverse_[c];
+          const T* const b = chains + here.At(c, 0);
+          T* const next_c = chains + above.At(c - 1, 0);
+          JAX_SIGLIB_ROLLED
+          for (int32_t r = group; r < here.count; r += job_.stage.groups) {
+            const int32_t child = children.At(r, letter);
+            next_c[child] = next[child] + b[r] * v_c;
+            if (kDual)
+              next_c[tangent + child] =
+                  next[tangent + child] + Moved(k, b[r], b[tangent + r], v_c, t_v_c);
+          }
+        }
+        const T v_1 = v * inverse_[1], t_v_1 = t_v * inverse_[1];
+        const T *const b = chains + here.first, *const b_1 = chains + here.others;
+        JAX_SIGLIB_ROLLED
+        for (int32_t r = group; r < here.count; r += job_.stage.groups) {
+          const int32_t child = children.At(r, letter);
+          const T s = next[child], t_s = kDual ? next[tangent + child] : T(0);
+          if (kOut) {
+            const T x = kDual ? t_s + Moved(k, b[r], b[tangent + r], v, t_v) : s + b[r] * v;
+            Store(out, words_.template PlaceFromFirst<kLinear>(child), x);
+          }
+          next[child] = s + b_1[r] * v_1;
+          if (kDual)
+            next[tangent + child] = t_s + Moved(k, b_1[r], b_1[tangent + r], v_1, t_v_1);
+        }
+      });
+    });
+  }
+
+  // The tile's highest level, which is most of the work: S is read only here.
+  template <bool kLinear>
+  JAX_SIGLIB_KERNEL void Finish(const JoinChains& here) {
+    const int32_t k = to_ - 1;
+    const auto children = words_.ChildrenOf(here.count);
+    const int64_t start = Start(to_, here.Above(0));
+    Together([&](const Member& m) {
+      const T* const b = Chains(m) + here.first;
+      const T* const t_b = b + job_.at.chain_total;
+      // Of the tangent S itself is not asked for.
+      ForLetters(m, [&](int32_t group, int32_t letter) {
+        const T v = V(m)[letter], t_v = kDual ? TangentV(m)[letter] : T(0);
+        const int64_t at = start + (kLinear ? children.At(0, letter) : 0);
+        const S* const s = m.in + at;
+        S* const out = m.out + at;
+        auto place = [&](int32_t r) {
+          if constexpr (kLinear)
+            return r * children.by_parent;
+          else
+            return words_.template PlaceFromFirst<false>(children.At(r, letter));
+        };
+        auto load = [&](int32_t r) { return Load(s, place(r)); };
+        auto use = [&](int32_t r, T s_r) {
+          Store(out, place(r), s_r + (kDual ? Moved(k, b[r], t_b[r], v, t_v) : b[r] * v));
+        };
+        ManyInFlight<kLinear ? kInFlight : 4>(group, here.count, job_.stage.groups, load,
+                                              use);
+      });
+    });
+  }
+
   const JoinJob& job_;
   const Levels& levels_;
   int32_t from_, to_;
-  int64_t element_, tile_;
+  int64_t first_element_;
+  int32_t elements_;
+  int64_t tile_;
   int64_t first_;
   int32_t range_;
-  Divisor by_range_;
-  Words words_;
-  const JoinWorkspace& at_;
-  T *v_, *t_v_;
-  T* inverse_;  // 1 / (c + 1)
-  T *chains_, *twins_;
-  T *staged_, *sums_;
+  Words<kWhole> words_;
+  T* inverse_;
+  typename Block::template Own<Member> members_;
 };
 
 }  // namespace cuda

@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include <stdexcept>
+#include <type_traits>
 
 #include "combine_kernels.h"
 #include "join_kernels.h"
@@ -27,13 +28,50 @@ __global__ void __launch_bounds__(256)
                                              : workspace + block.index() * workspace_bytes);
 }
 
+// Blocks of 256 threads to leave registers for. Turing has no room for five.
+template <class S>
+constexpr int RoomFor() {
+  if (sizeof(typename Computed<S>::Type) > 4) return 3;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+  return 4;
+#else
+  return 5;
+#endif
+}
+
+// The same for joins. Where the workspace is in shared memory the compiler knows it: a
+// pointer to either memory takes more instructions. Registers are held down, which costs
+// the inner loops nothing.
+template <class Body, class S, bool kShared>
+__global__ void __launch_bounds__(256, RoomFor<S>())
+    JoinOnDevice(const __grid_constant__ JoinJob job, int64_t workspace_bytes,
+                 char* workspace) {
+  extern __shared__ double shared[];
+  const DeviceBlock block;
+  if constexpr (kShared)
+    Body::template Run<S>(block, job, shared);
+  else
+    Body::template Run<S>(block, job, workspace + block.index() * workspace_bytes);
+}
+
+template <class Body, class S>
+auto KernelOf(const void* workspace) {
+  if constexpr (!std::is_same_v<typename Body::Job, JoinJob>)
+    return OnDevice<Body, S>;
+  else if constexpr (Body::kOnlyShared)
+    return JoinOnDevice<Body, S, true>;
+  else
+    return workspace == nullptr ? JoinOnDevice<Body, S, true>
+                                : JoinOnDevice<Body, S, false>;
+}
+
 template <class Body, class S>
 void Start(const typename Body::Job& job, const Launch& launch, void* workspace,
            cudaStream_t stream) {
-  OnDevice<Body, S>
-      <<<static_cast<unsigned>(launch.blocks), static_cast<unsigned>(launch.threads),
-         static_cast<size_t>(launch.shared_bytes), stream>>>(job, launch.workspace,
-                                                             static_cast<char*>(workspace));
+  const auto kernel = KernelOf<Body, S>(workspace);
+  kernel<<<static_cast<unsigned>(launch.blocks), static_cast<unsigned>(launch.threads),
+           static_cast<size_t>(launch.shared_bytes), stream>>>(
+      job, launch.workspace, static_cast<char*>(workspace));
   CheckLaunch();
 }
 

@@ -23,8 +23,11 @@ struct Limits {
   int64_t blocks_in_global = 1 << 9;
   int64_t global_bytes = int64_t{1} << 28;
   // Rows of the highest level in a tile of a join: enough to be worth their chains' way up.
-  int64_t most_rows = 2048;
+  int64_t most_rows = 1024;
   int64_t least_rows = 128;
+  // Tiles that keep a large GPU busy: below that they are made smaller, or take fewer
+  // elements.
+  int64_t wanted_tiles = 1024;
   // Entries of level N in a tile of a path.
   int64_t most_top = 4096;
   int64_t least_top = 256;

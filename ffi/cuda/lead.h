@@ -20,26 +20,34 @@ struct Lead {
   int64_t shape[kMaxLead] = {};
 };
 
+// Apart from the code around it: 64-bit divisions, for batches that are broadcast
+// crosswise.
+JAX_SIGLIB_APART int64_t OffsetIn(const Lead& lead, const int64_t* stride, int64_t b) {
+  int64_t offset = 0;
+  JAX_SIGLIB_ROLLED
+  for (int i = lead.rank; i-- > 1;) {
+    const int64_t quotient = b / lead.shape[i];
+    offset += (b - quotient * lead.shape[i]) * stride[i];
+    b = quotient;
+  }
+  return offset + b * stride[0];
+}
+
 struct Pointer {
   void* data = nullptr;
   int64_t stride[kMaxLead] = {};  // in entries; 0 where the operand is broadcast
 
   // The operand's element b.
   template <class S>
-  JAX_SIGLIB_BOTH S* At(const Lead& lead, int64_t b) const {
+  JAX_SIGLIB_KERNEL S* At(const Lead& lead, int64_t b) const {
     S* const first = static_cast<S*>(data);
     return first == nullptr ? first : first + Offset(lead, b);
   }
 
-  // In entries, from the first element.
-  JAX_SIGLIB_BOTH int64_t Offset(const Lead& lead, int64_t b) const {
-    if (lead.rank == 0) return 0;
-    int64_t offset = 0;
-    for (int i = lead.rank; i-- > 1;) {
-      offset += b % lead.shape[i] * stride[i];
-      b /= lead.shape[i];
-    }
-    return offset + b * stride[0];
+  // In entries, from the first element. Of no leading dimensions, and of no operand, the
+  // stride is 0.
+  JAX_SIGLIB_KERNEL int64_t Offset(const Lead& lead, int64_t b) const {
+    return lead.rank > 1 ? OffsetIn(lead, stride, b) : b * stride[0];
   }
 };
 

@@ -24,13 +24,13 @@ class Levels {
       : dimension_(static_cast<int32_t>(dimension)),
         degree_(static_cast<int32_t>(degree)),
         by_dimension_(dimension_) {
-    size_[0] = 1;
     offset_[0] = -1;
     offset_[1] = 0;
     if (dimension == 1) return;
+    int64_t size = 1;
     for (int64_t k = 1; k <= degree; ++k) {
-      size_[k] = size_[k - 1] * dimension;
-      offset_[k + 1] = offset_[k] + size_[k];
+      size *= dimension;
+      offset_[k + 1] = offset_[k] + size;
     }
   }
 
@@ -38,7 +38,7 @@ class Levels {
   JAX_SIGLIB_BOTH int32_t degree() const { return degree_; }
   JAX_SIGLIB_BOTH const Divisor& by_dimension() const { return by_dimension_; }
   // d^k, the number of words of length k.
-  JAX_SIGLIB_BOTH int64_t Size(int64_t k) const { return dimension_ == 1 ? 1 : size_[k]; }
+  JAX_SIGLIB_BOTH int64_t Size(int64_t k) const { return Offset(k + 1) - Offset(k); }
   // Where level k starts, counted from the first entry of level 1.
   JAX_SIGLIB_BOTH int64_t Offset(int64_t k) const {
     return dimension_ == 1 ? k - 1 : offset_[k];
@@ -49,7 +49,6 @@ class Levels {
   int32_t dimension_;
   int32_t degree_;
   Divisor by_dimension_;
-  int64_t size_[kMaxDegree + 1] = {};
   int64_t offset_[kMaxDegree + 2] = {};
 };
 

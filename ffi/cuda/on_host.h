@@ -37,20 +37,6 @@ class HostBlock {
     }
   }
 
-  template <int kAtOnce = kInFlight, class Load, class Use>
-  void ForEachLoaded(int32_t n, Load&& load, Use&& use) const {
-    for (int64_t t = 0; t < threads_; ++t) {
-      const int64_t thread = backwards_ ? threads_ - 1 - t : t;
-      for (int64_t first = thread; first < n; first += kAtOnce * threads_) {
-        decltype(load(0)) loaded[kAtOnce];
-        for (int64_t u = 0; u < kAtOnce && first + u * threads_ < n; ++u)
-          loaded[u] = load(static_cast<int32_t>(first + u * threads_));
-        for (int64_t u = 0; u < kAtOnce && first + u * threads_ < n; ++u)
-          use(static_cast<int32_t>(first + u * threads_), loaded[u]);
-      }
-    }
-  }
-
   template <class State>
   class Own {
    public:

@@ -23,11 +23,10 @@
 namespace jax_siglib {
 namespace cuda {
 
+// With kWhole they are known to be all words of all levels.
+template <bool kWhole>
 class Words {
  public:
-  struct Step {
-    int32_t parent, letter;
-  };
   struct Ancestry {
     int64_t place;
     int32_t letter;
@@ -41,65 +40,50 @@ class Words {
         root_(root),
         first_(first),
         range_(range),
+        piece_(levels.Size(root)),
         by_range_(by_range) {}
 
+  // Whether a level's places are side by side, like the words' numbers.
+  JAX_SIGLIB_KERNEL bool linear() const { return kWhole || all_ || !prepend_; }
+
   JAX_SIGLIB_KERNEL int32_t Count(int32_t k) const {
-    return static_cast<int32_t>(range_ * levels_.Size(k - root_));
+    if (kWhole) return static_cast<int32_t>(levels_.Size(k));
+    return range_ * static_cast<int32_t>(levels_.Size(k - root_));
+  }
+  // Of all levels from the root's up to k, without k.
+  JAX_SIGLIB_KERNEL int32_t CountBelow(int32_t k) const {
+    if (kWhole) return static_cast<int32_t>(levels_.Offset(k) + 1);
+    return range_ * static_cast<int32_t>(levels_.Offset(k - root_) + 1);
   }
 
-  // Splits numbers of words that have `parents` parents between them.
-  class Children {
-   public:
-    JAX_SIGLIB_KERNEL Children(const Words& words, int32_t parents)
-        : prepend_(words.prepend_),
-          by_(prepend_ ? Divisor(parents) : words.levels_.by_dimension()) {}
-
-    JAX_SIGLIB_KERNEL Step Split(int32_t i) const {
-      const Divisor::Parts parts = by_.Split(i);
-      if (prepend_) return {parts.rest, parts.quotient};
-      return {parts.quotient, parts.rest};
+  // Numbers of the children of so many parents.
+  struct Children {
+    int32_t by_parent, by_letter;
+    JAX_SIGLIB_KERNEL int32_t At(int32_t parent, int32_t letter) const {
+      return parent * by_parent + letter * by_letter;
     }
-
-   private:
-    bool prepend_;
-    Divisor by_;
   };
-
-  JAX_SIGLIB_KERNEL int32_t Child(int32_t parent, int32_t letter, int32_t parents) const {
-    return prepend_ ? letter * parents + parent : parent * levels_.dimension() + letter;
+  JAX_SIGLIB_KERNEL Children ChildrenOf(int32_t parents) const {
+    if (prepend_) return {1, parents};
+    return {levels_.dimension(), 1};
   }
 
-  JAX_SIGLIB_KERNEL int64_t Place(int32_t k, int32_t i) const {
-    const Places place_of(*this, k);
-    return place_of.linear() ? place_of.At<true>(i) : place_of.At<false>(i);
+  // Places in a level, in two parts: one for all its words, one for each of their numbers.
+  JAX_SIGLIB_KERNEL int64_t FirstPlace(int32_t k) const {
+    if (kWhole) return 0;
+    return prepend_ ? first_ : first_ * levels_.Size(k - root_);
   }
-
-  // Places of words of one level, with all that is the same for them worked out.
-  class Places {
-   public:
-    JAX_SIGLIB_KERNEL Places(const Words& words, int32_t k)
-        : linear_(words.all_ || !words.prepend_),
-          first_(words.all_       ? 0
-                 : words.prepend_ ? words.first_
-                                  : words.first_ * words.levels_.Size(k - words.root_)),
-          piece_(words.levels_.Size(words.root_)),
-          by_range_(words.by_range_) {}
-
-    // Whether they lie side by side, like the words' numbers.
-    JAX_SIGLIB_KERNEL bool linear() const { return linear_; }
-    template <bool kLinear>
-    JAX_SIGLIB_KERNEL int64_t At(int32_t i) const {
-      if (kLinear) return first_ + i;
+  // With kLinear, which is known to hold, the second is the number.
+  template <bool kLinear>
+  JAX_SIGLIB_KERNEL auto PlaceFromFirst(int32_t i) const {
+    if constexpr (kLinear) {
+      return i;
+    } else {
+      if (linear()) return int64_t{i};
       const Divisor::Parts parts = by_range_.Split(i);
-      return first_ + parts.quotient * piece_ + parts.rest;
+      return parts.quotient * piece_ + parts.rest;
     }
-
-   private:
-    bool linear_;
-    int64_t first_;
-    int64_t piece_;
-    const Divisor& by_range_;
-  };
+  }
 
   // How the root's word at `place` came to its letters: the place of its first k ones (in
   // the order of their addition) and the letter added last.
@@ -119,6 +103,7 @@ class Words {
   int32_t root_;
   int64_t first_;
   int32_t range_;
+  int64_t piece_;
   Divisor by_range_;
 };
 
