@@ -4,6 +4,7 @@
 ``pytest --collectives FILE`` what communication test_sharding.py has found.
 """
 
+import importlib
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -70,3 +71,21 @@ def pytest_sessionfinish(session):
         matrix.write(file, set(_noted["proven"]))
     if file := session.config.getoption("--collectives"):
         collectives_table.write(file, dict(_noted["collectives"]))
+
+
+@pytest.fixture
+def host(monkeypatch):
+    """The CUDA kernels compiled for the CPU, as the module that is called.
+
+    JAX_SIGLIB_REQUIRE_CUDA=1: it may not be missing.
+    """
+    try:
+        module = importlib.import_module("jax_siglib._cuda_on_host")
+    except ImportError:
+        if os.environ.get("JAX_SIGLIB_REQUIRE_CUDA") == "1":
+            pytest.fail("JAX_SIGLIB_REQUIRE_CUDA=1, but jax_siglib._cuda_on_host was not built")
+        pytest.skip("jax_siglib._cuda_on_host was not built")
+    for caller in ("sig_join", "sig", "linear_sig", "sig_combine", "sig_inverse", "sig_stream"):
+        monkeypatch.setattr(f"jax_siglib._{caller}.ext", module)
+    yield module
+    module.configure(True, 1 << 20, 0, False)
