@@ -14,7 +14,7 @@ import pytest
 from helpers import TESTS, run_python
 
 import jax_siglib
-from jax_siglib import __main__ as main
+from jax_siglib import _self_check, _self_check_cases
 from jax_siglib._native import ext
 
 README = TESTS.parent / "README.md"
@@ -81,9 +81,9 @@ def test_broken_kernel_is_named(monkeypatch, capsys):
         if args[3] == 3:  # in one dimension only
             args[-1][...] *= np.asarray(1.001, args[-1].dtype)
 
-    monkeypatch.setattr(main, "_SIZES", [(2, 2), (3, 2)])
+    monkeypatch.setattr(_self_check_cases, "_SIZES", [(2, 2), (3, 2)])
     monkeypatch.setattr(ext, "sig_join_backprop", broken)
-    assert main._check() != 0
+    assert _self_check.check() != 0
     failed = [line for line in capsys.readouterr().out.splitlines() if "FAILED" in line]
     assert failed
     for line in failed:
@@ -96,9 +96,9 @@ def test_crashing_kernel_is_named(monkeypatch, capsys):
     def broken(*args):
         raise ValueError("no such luck")
 
-    monkeypatch.setattr(main, "_SIZES", [(2, 2)])
+    monkeypatch.setattr(_self_check_cases, "_SIZES", [(2, 2)])
     monkeypatch.setattr(ext, "sig_join_jvp", broken)
-    assert main._check() != 0
+    assert _self_check.check() != 0
     assert "no such luck" in capsys.readouterr().out
 
 
