@@ -1,6 +1,7 @@
 """Signatures of many windows of a path."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -233,7 +234,8 @@ def _carry_out(
         return combine(left, right, dimension, degree, n_jobs=n_jobs)
 
     def all_rows(arrays: list[Any]) -> Any:
-        flat = [x.reshape(*batch, -1, length) for x in arrays]
+        # Not -1, which says nothing where the batch or the signature is empty.
+        flat = [x.reshape(*batch, math.prod(x.shape[len(batch) : -1]), length) for x in arrays]
         return xp.concatenate(flat, -2) if len(flat) != 1 else flat[0]
 
     rows = [

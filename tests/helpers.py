@@ -10,13 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import oracle
 import pytest
 
 import jax_siglib
-from jax_siglib import _reference, forward_mode
+from jax_siglib import _reference, _reference_hvp, forward_mode
 from jax_siglib import _tensor_algebra as ta
 
 TESTS = Path(__file__).parent
@@ -242,27 +241,6 @@ def _reference_linear_sig(case, displacement):
     return _reference.sig_join(unit, displacement, **join_keywords(case))
 
 
-def _reference_join_hvp(case, d_out, sig, displacement, *direction):
-    """The reference's backward pass, differentiated by JAX."""
-
-    def backprop(sig, displacement):
-        lower = _lower(sig, case)
-        return _reference.sig_join_backprop(d_out, lower, displacement, **join_keywords(case))
-
-    return jax.jvp(backprop, (sig, displacement), direction)[1]
-
-
-def _reference_sig_hvp(case, path, t_path, sig_derivs):
-    """The reference's forward pass, differentiated by JAX twice: no prefix is undone."""
-    keywords = {"degree": case.degree, "scalar_term": case.scalar_term}
-
-    def gradient(path):
-        forward = functools.partial(_reference.sig, **keywords)
-        return jax.vjp(forward, path)[1](sig_derivs)[0]
-
-    return jax.jvp(gradient, (path,), (t_path,))[1]
-
-
 def with_initial(function):
     """A function of streams with ``initial`` where the table wants its arrays: behind ``path``."""
 
@@ -374,7 +352,7 @@ OPS = [
         {"d_out": "L", "sig": "L", "displacement": "d", "t_sig": "L", "t_displacement": "d"},
         join_keywords,
         _join_oracle(oracle.sig_join_hvp),
-        _reference_join_hvp,
+        lambda case, *x: _reference_hvp.sig_join_hvp(*x, **join_keywords(case)),
         ("L", "d"),
         has_prepend=True,
     ),
@@ -386,7 +364,9 @@ OPS = [
         lambda case, path, t_path, g: case.by_points(
             oracle.sig_hvp(case.moved(path), case.moved_tangent(t_path), g, case.degree), path
         ),
-        _reference_sig_hvp,
+        lambda case, *x: _reference_hvp.sig_hvp(
+            *x, degree=case.degree, scalar_term=case.scalar_term
+        ),
         ("Td",),
         errors=lambda case: 3 * case.joins(),
     ),

@@ -14,7 +14,8 @@ import pytest
 from helpers import TESTS, run_python
 
 import jax_siglib
-from jax_siglib import __main__ as main
+from jax_siglib import _self_check, _self_check_cases
+from jax_siglib import _tensor_algebra as ta
 from jax_siglib._native import ext
 
 README = TESTS.parent / "README.md"
@@ -72,33 +73,45 @@ def test_console_script(tmp_path):
     assert agreed and agreed[1] == agreed[2] and int(agreed[1]) > 100
 
 
-def test_broken_kernel_is_named(monkeypatch, capsys):
-    """A self-check that cannot fail is worth nothing: spoil one entry of one kernel's result."""
-    kernel = ext.sig_join_backprop
+def test_broken_kernels_are_named(monkeypatch, capsys):
+    """A self-check that cannot fail is worth nothing: spoil one entry of each kernel's result."""
 
-    def broken(*args):
-        kernel(*args)
-        if args[3] == 3:  # in one dimension only
-            args[-1][...] *= np.asarray(1.001, args[-1].dtype)
+    def broken(kernel):
+        def call(*args):
+            kernel(*args)
+            found = args[-1].view("bfloat16") if args[-1].dtype == "uint16" else args[-1]
+            # In three dimensions only: a path or a displacement, or a signature of degree 2.
+            if found.shape[-1] in (3, *ta.layout_lengths(3, 2)):
+                largest = np.unravel_index(np.argmax(np.abs(found)), found.shape)
+                found[largest] *= np.asarray(1.02, found.dtype)  # more than any dtype rounds
 
-    monkeypatch.setattr(main, "_SIZES", [(2, 2), (3, 2)])
-    monkeypatch.setattr(ext, "sig_join_backprop", broken)
-    assert main._check() != 0
+        return call
+
+    monkeypatch.setattr(_self_check_cases, "_SIZES", [(2, 2), (3, 2)])
+    spoiled = {
+        "sig_join_backprop",
+        "sig_join_hvp",
+        "sig_hvp",
+        "sig_stream",
+        "sig_stream_backprop",
+    }
+    for name in spoiled:
+        monkeypatch.setattr(ext, name, broken(getattr(ext, name)))
+    assert _self_check.check() != 0
     failed = [line for line in capsys.readouterr().out.splitlines() if "FAILED" in line]
-    assert failed
     for line in failed:
-        assert "sig_join_backprop dimension=3 degree=2" in line and line.split(":")[0].endswith(
-            "numpy"
-        )
+        assert "dimension=3 degree=2" in line and "numpy: error " in line, line
+    # No kernel is that of windows alone: they are made of streams.
+    assert {line.split()[1] for line in failed} == spoiled | {"sig_windows"}
 
 
 def test_crashing_kernel_is_named(monkeypatch, capsys):
     def broken(*args):
         raise ValueError("no such luck")
 
-    monkeypatch.setattr(main, "_SIZES", [(2, 2)])
+    monkeypatch.setattr(_self_check_cases, "_SIZES", [(2, 2)])
     monkeypatch.setattr(ext, "sig_join_jvp", broken)
-    assert main._check() != 0
+    assert _self_check.check() != 0
     assert "no such luck" in capsys.readouterr().out
 
 

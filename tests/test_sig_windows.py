@@ -159,6 +159,18 @@ def test_constructors():
     assert dyadic_windows(1, 0).tolist() == [[0, 1]]
 
 
+@pytest.mark.parametrize("name", WINDOWS)
+@pytest.mark.parametrize(("batch", "degree"), [((0,), 2), ((2, 0), 0), ((2,), 0), ((), 0)])
+def test_nothing_to_compute(name, batch, degree):
+    windows, path = WINDOWS[name], draw(*batch, POINTS, D)
+    for scalar_term in (False, True):
+        length = jax_siglib.sig_length(D, degree, scalar_term=scalar_term)
+        expected = np.ones((*batch, len(windows), length))
+        for x in (path, jnp.asarray(path)):
+            found = sig_windows(x, windows, degree, scalar_term=scalar_term)
+            np.testing.assert_array_equal(found, expected, strict=isinstance(x, np.ndarray))
+
+
 @pytest.mark.parametrize("mode", ["numpy", "jax", "jit"])
 def test_windows_that_are_none(mode):
     path = np.zeros((5, D), "float32")
