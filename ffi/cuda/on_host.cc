@@ -10,6 +10,9 @@
 #include "join_kernels.h"
 #include "path_kernels.h"
 #include "rows_kernels.h"
+#if defined(__SANITIZE_THREAD__)
+#include "thread_block.h"
+#endif
 
 namespace jax_siglib {
 namespace cuda {
@@ -53,6 +56,15 @@ void HostExecutor::RunBody(const typename Body::Job& job, const Launch& launch,
                            char* workspace) {
   ++launches_;
   const int64_t blocks = std::min(launch.blocks, most_blocks_);
+#if defined(__SANITIZE_THREAD__)
+  std::vector<std::unique_ptr<char[]>> shared(blocks);
+  for (auto& memory : shared) memory = Garbage(launch.shared_bytes);
+  RunThreads(blocks, launch.threads, [&](const ThreadBlock& block, int64_t index) {
+    Body::template Run<S>(
+        block, job,
+        workspace == nullptr ? shared[index].get() : workspace + index * launch.workspace);
+  });
+#else
   const int64_t threads = threads_ != 0 ? threads_ : launch.threads;
   std::vector<int64_t> order(blocks);
   for (int64_t i = 0; i < blocks; ++i) order[i] = i;
@@ -64,6 +76,7 @@ void HostExecutor::RunBody(const typename Body::Job& job, const Launch& launch,
         block, job,
         workspace == nullptr ? shared.get() : workspace + index * launch.workspace);
   }
+#endif
 }
 
 // Those of the other families are not for this job.
