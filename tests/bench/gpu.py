@@ -1,9 +1,10 @@
-"""Joins and paths on a GPU beside a copy: ``python tests/bench/gpu.py``.
+"""Joins, paths and running signatures on a GPU: ``python tests/bench/gpu.py``.
 
 Joins are held against the bandwidth of copying one array to another, measured in the same run:
 bytes that must be read and written at the least (ffi/README.md), over the time. Paths are held
 against each other, backward over forward, and their multiply-adds of the top level against those of
-a matrix product in float32.
+a matrix product in float32. Running signatures are held against a copy too, and by time per step:
+of the last size they are joins, launched step by step, of the others all steps are a launch.
 """
 
 import time
@@ -24,6 +25,7 @@ JOINS = [
     (8, 10, 7),
 ]
 PATHS = [(128, 256, 4, 6), (128, 512, 8, 5), (32, 1024, 16, 4), (120, 50, 10, 5), (128, 100, 5, 3)]
+STREAMS = [(1, 100, 5, 3), (128, 100, 5, 3), (3000, 100, 5, 3), (32, 100, 2, 9), (4000, 100, 5, 3)]
 
 
 def seconds(call, *arrays) -> float:
@@ -90,6 +92,23 @@ def paths(most: float) -> None:
         print(f"{label:24} {there * 1e3:8.3f} ms  {back / there:10.2f}  {share:20.0%}")
 
 
+def streams(bandwidth: float) -> None:
+    print("\nrunning signatures           forward              backward")
+    for batch, points, d, degree in STREAMS:
+        path = uniform(8, batch, points, d) / points
+        forward = jax.jit(lambda x, n=degree: jax_siglib.sig_stream(x, n))
+        rows, lower = forward(path), jax_siglib.sig_length(d, degree - 1)
+        backward = jax.jit(lambda x, r, g, n=degree: jax_siglib.sig_stream_backprop(x, r, g, n))
+        label = f"B {batch:4} T {points} d {d} N {degree}"
+        for call, arrays, moved in (
+            (forward, (path,), rows.nbytes),
+            (backward, (path, rows, rows), rows.nbytes * (1 + lower / rows.shape[-1])),
+        ):
+            took = seconds(call, *arrays)
+            label += f"  {took / (points - 1) * 1e6:8.2f} us a step {moved / took / bandwidth:4.0%}"
+        print(label)
+
+
 def small() -> None:
     sig, v = uniform(5, 1, jax_siglib.sig_length(5, 3)), uniform(6, 1, 5)
     join = jax.jit(lambda s, v: jax_siglib.sig_join(s, v, 5, 3))
@@ -106,6 +125,7 @@ def main() -> None:
         print(f"copy: {bandwidth / 1e9:.0f} GB/s read and written")
         joins(bandwidth)
         paths(multiply_add_rate())
+        streams(bandwidth)
         small()
 
 
