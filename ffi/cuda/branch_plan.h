@@ -27,15 +27,16 @@ constexpr int MostAncestors(int side) {
 }
 // Larger ones would not fit the registers of a thread.
 constexpr int MostSide(bool dual, int64_t entry_bytes) {
-  return !dual && entry_bytes == 4 ? 8 : dual && entry_bytes == 8 ? 4 : 5;
+  return !dual && entry_bytes == 4 ? 8 : dual && entry_bytes == 8 ? 3 : 5;
 }
 // Letters of a side as they lie in the workspace, where four are read at a time.
 constexpr int PaddedSide(int side) { return side == 2 ? 2 : side <= 4 ? 4 : 8; }
 
-// Whether there is code for it; for streams less, for what they write is most of their
-// work.
+// Whether there is code for it: the sides of most use for paths of floats, for others
+// fewer, as each takes a while to compile. What streams write is most of their work.
 constexpr bool HasSide(int side, bool stream, bool dual, int64_t entry_bytes) {
-  return side <= MostSide(dual, entry_bytes) && (!stream || side % 4 != 0);
+  const bool all = !stream && !dual && entry_bytes == 4;
+  return side <= MostSide(dual, entry_bytes) && (all || side % 4 != 0);
 }
 
 // f(std::integral_constant) of a side that there is code for.
