@@ -144,7 +144,7 @@ def test_paths_beside_the_cpu(gpu, name, dtype):
     ):
         case = Case(d, degree, points=points)
         path, t_path = np.random.default_rng(16).normal(0, points**-0.5, (2, batch, points, d))
-        path = np.cumsum(path, axis=1).astype(dtype).astype("float64") / d
+        path = (np.cumsum(path, axis=1) / d).astype(dtype).astype("float64")
         sig = jax_siglib.sig(path, degree)
         ct = np.random.default_rng(17).uniform(-1, 1, sig.shape).astype(dtype).astype("float64")
         operands = {

@@ -1,6 +1,5 @@
-// A branch of a path's signature on its way along the path (branch_job.h), as a thread
-// holds it, and what a block of them shares. The recurrences, and the names, are those of
-// ffi/README.md.
+// Branches of signatures (branch_plan.h), as the threads of a block hold them, and a step
+// of theirs. The recurrences, and the names, are those of ffi/README.md.
 #ifndef JAX_SIGLIB_CUDA_BRANCH_H_
 #define JAX_SIGLIB_CUDA_BRANCH_H_
 
@@ -219,35 +218,44 @@ class Branches {
     }
   }
 
-  // Where the branch's tile of level N lies in an array that begins with level 1, and where
-  // its rows.
-  JAX_SIGLIB_KERNEL int64_t TopAt(const BranchPlace& place) const {
-    const int64_t top = levels_.Offset(levels_.degree()), letter = place.column * kSide;
-    if (prepend_) return top + Row(place) + letter * levels_.Size(levels_.degree() - 1);
-    return top + Row(place) * levels_.dimension() + letter;
+  // Whether it is the first branch of all, to which the scalar term falls.
+  JAX_SIGLIB_KERNEL bool IsFirst(const BranchPlace& place) const {
+    return place.root == 0 && place.row + place.column == 0;
   }
-  JAX_SIGLIB_KERNEL int64_t RowsAt(const BranchPlace& place) const {
-    return levels_.Offset(levels_.degree() - 1) + Row(place);
-  }
-  // How far the rows of the tile lie apart, its columns, and rows at level N-1.
-  JAX_SIGLIB_KERNEL int64_t TopRowsApart() const {
-    return prepend_ ? levels_.Size(plan_.root) : levels_.dimension();
-  }
-  JAX_SIGLIB_KERNEL int64_t ColumnsApart() const {
-    return prepend_ ? levels_.Size(levels_.degree() - 1) : 1;
-  }
-  JAX_SIGLIB_KERNEL int64_t RowsApart() const {
-    return prepend_ ? levels_.Size(plan_.root) : 1;
-  }
-  // f(m, place in such an array) for the words of the root's path: all of them, or those
-  // that fall to this branch, which is the first of those above them.
+  // f(place, a, e) for entry e of row a of the tile of level N, of what is not beyond d,
+  // with its place in an array that begins with level 1.
   template <class F>
-  JAX_SIGLIB_KERNEL void ForPath(const BranchPlace& place, bool all, F&& f) const {
-    const bool first = place.row + place.column == 0;
+  JAX_SIGLIB_KERNEL void ForTop(const BranchPlace& place, F&& f) const {
+    const int32_t rows = Rows(place), letters = Letters(place);
+    const int32_t degree = levels_.degree(), d = levels_.dimension();
+    const int64_t row = Row(place), letter = place.column * kSide;
+    const int64_t rows_apart = prepend_ ? levels_.Size(plan_.root) : d;
+    const int64_t apart = prepend_ ? levels_.Size(degree - 1) : 1;
+    const int64_t first =
+        levels_.Offset(degree) + (prepend_ ? row : row * d) + letter * apart;
+    JAX_SIGLIB_IN_FULL
+    for (int a = 0; a < kSide; ++a) JAX_SIGLIB_IN_FULL
+    for (int e = 0; e < kSide; ++e)
+      if (a < rows && e < letters) f(first + a * rows_apart + e * apart, a, e);
+  }
+  // f(place, number) for what is below level N: all of it, or what falls to this branch.
+  template <class Numbers, class F>
+  JAX_SIGLIB_KERNEL void ForLower(const BranchPlace& place, bool all, Numbers& s,
+                                  F&& f) const {
+    const int32_t rows = Rows(place);
+    const int64_t first = levels_.Offset(levels_.degree() - 1) + Row(place);
+    const int64_t apart = prepend_ ? levels_.Size(plan_.root) : 1;
+    JAX_SIGLIB_IN_FULL
+    for (int a = 0; a < kSide; ++a)
+      if (a < rows && (all || place.column == 0)) f(first + a * apart, s.rows[a]);
+    // A word of the root's path falls to the first of the branches above it.
+    const bool first_of_root = place.row + place.column == 0;
     ForWords(place, [&](int m, int32_t word, int32_t, bool first_above) {
-      if (all || (first && first_above)) f(m, levels_.Offset(plan_.root - m) + word);
+      if (all || (first_of_root && first_above))
+        f(levels_.Offset(plan_.root - m) + word, s.path[m]);
     });
   }
+
   // f(m, number, letter added last, whether all letters behind it are the first one) for
   // the root, m = 0, and the words that it came from.
   template <class F>

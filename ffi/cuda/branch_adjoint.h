@@ -1,30 +1,63 @@
-// The adjoint of a step for the branches of a block, and the tangent of that.
+// The way back along a path for the branches of a block: the adjoint of its steps, and the
+// tangent of that.
 #ifndef JAX_SIGLIB_CUDA_BRANCH_ADJOINT_H_
 #define JAX_SIGLIB_CUDA_BRANCH_ADJOINT_H_
 
 #include <cstdint>
 
-#include "branch.h"
+#include "branch_path.h"
 
 namespace jax_siglib {
 namespace cuda {
 
-// Base is a class of branches. Its FoundFirst and Partial are where there is room for
-// contributions to ct_v and for their sums by groups.
-template <class Base, class T, int kSide>
-class BranchAdjoint : public Base {
+template <class T, int kSide, bool kDual, bool kStream, class Block>
+class BranchAdjoint : public BranchPath<T, kSide, kDual, true, kStream, Block> {
+  using Base = BranchPath<T, kSide, kDual, true, kStream, Block>;
+
  public:
-  static constexpr int kMost = Base::kMost;
   using Base::Base;
+  using Base::kMost;
   using typename Base::Value;
 
  protected:
-  // What a branch has at hand: S, its cotangent, and, of level N, that of its tile.
+  // What a branch has at hand: S, its cotangent, and that of its tile of level N.
   struct State {
     typename Base::Reads reads;
     typename Base::Levels s, ct;
-    T g[kSide][kSide];
+    T top[kSide][kSide];
   };
+  // All steps, the last one first: before(place, step, state) in front of each. With kUndo
+  // S is that behind a step, which is undone; else `before` brings S in front of it. Adds
+  // to (or, for a slot's first tile, sets) ct_v of every step in the elements' shares.
+  template <bool kUndo, class Own, class Before>
+  JAX_SIGLIB_KERNEL void GoBack(Own& own, int64_t slot, bool first_tile,
+                                Before&& before) const {
+    const int32_t block = this->plan_.steps, back = this->plan_.back;
+    JAX_SIGLIB_ROLLED
+    for (int64_t end = this->Steps(); end > 0; end -= block) {
+      const int32_t count = this->Count(end);
+      const int64_t begin = end - count;
+      this->LoadSteps(begin, count);
+      JAX_SIGLIB_ROLLED
+      for (int32_t above = count; above > 0; above -= back) {
+        const int32_t first = above < back ? 0 : above - back;
+        own.ForEach([&](int32_t i, State& mine) {
+          const BranchPlace place = this->Place(i);
+          JAX_SIGLIB_ROLLED
+          for (int32_t step = above - 1; step >= first; --step) {
+            before(place, begin + step, mine);
+            StepBack<kUndo>(this->Loaded(step, count), Found(i, step - first), mine);
+          }
+          if (first > 0) return;
+          if (kUndo) this->Settle(i, 0, mine.s);
+          this->Settle(i, kSide + this->plan_.root, mine.ct);
+        });
+        AddToShares(begin + first, above - first, slot, first_tile);
+      }
+    }
+  }
+
+ private:
   // Chains below each word of the path, as Climb has left them.
   struct Kept {
     Value b[kMost][kMost + 2];
@@ -53,11 +86,11 @@ class BranchAdjoint : public Base {
     const bool lowest = this->plan_.root == 0;
     this->template MoveRows<kUndo>(
         increment, reads, mine.s, chains, [&](int a, const Value& b, const Value& v_a) {
-          Value y = mine.g[a][0] * v[0];
+          Value y = mine.top[a][0] * v[0];
           JAX_SIGLIB_IN_FULL
-          for (int e = 1; e < kSide; ++e) y = y + mine.g[a][e] * v[e];
+          for (int e = 1; e < kSide; ++e) y = y + mine.top[a][e] * v[e];
           JAX_SIGLIB_IN_FULL
-          for (int e = 0; e < kSide; ++e) by_column[e] += Asked(b) * mine.g[a][e];
+          for (int e = 0; e < kSide; ++e) by_column[e] += Asked(b) * mine.top[a][e];
           const Value ct = mine.ct.rows[a].Now(), half_y = T(0.5) * y;
           mine.ct.rows[a].moved = mine.ct.rows[a].moved + y;
           by_row[a] = Asked(this->Times(lowest, chains.b[0], ct) +
@@ -107,16 +140,23 @@ class BranchAdjoint : public Base {
 
   // A branch's contributions to ct_v of a step, letter by letter, padded.
   JAX_SIGLIB_KERNEL T* Found(int32_t i, int32_t step) const {
-    return this->FoundFirst() + i + step * this->plan_.pitch * this->plan_.letter_pitch;
+    return this->memory_ + this->job_.at.found + i +
+           step * this->plan_.pitch * this->plan_.letter_pitch;
   }
 
-  // The branches' contributions to ct_v of `count` steps, in groups, and then these:
-  // put(step, element, letter, sum).
-  template <class Put>
-  JAX_SIGLIB_KERNEL void AddUp(int32_t count, Put&& put) const {
+  // The branches' contributions to ct_v of steps first, ..., first + count - 1: in groups,
+  // and these then in the slot's shares.
+  JAX_SIGLIB_KERNEL void AddToShares(int64_t first, int32_t count, int64_t slot,
+                                     bool first_tile) const {
     const BranchPlan& plan = this->plan_;
     const int32_t d = this->levels_.dimension(), sums = count * plan.elements * d;
-    T* const partial = this->Partial();
+    T* const partial = this->memory_ + this->job_.at.partial;
+    T* const shares = static_cast<T*>(this->job_.path.shares);
+    auto put = [&](int32_t step, int32_t element, int32_t letter, T sum) {
+      const int64_t share = (this->first_ + element) * plan.slots + slot;
+      T* const at = shares + (share * this->Steps() + this->Row(first + step)) * d + letter;
+      *at = first_tile ? sum : *at + sum;
+    };
     // Sum number i is of a step, an element and a letter, in this order.
     auto with = [&](int32_t i, auto&& use) {
       const Divisor::Parts letter = plan.by_letters.Split(i);

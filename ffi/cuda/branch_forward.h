@@ -26,18 +26,7 @@ class BranchForwardBlock : public BranchPath<T, kSide, kDual, false, false, Bloc
       this->ClearTop(mine.top);
     });
     this->FindPaths();
-    const int64_t steps = this->Steps();
-    JAX_SIGLIB_ROLLED
-    for (int64_t first = 0; first < steps; first += this->plan_.steps) {
-      const int32_t count = this->Count(steps - first);
-      this->LoadIncrements(first, count);
-      own.ForEach([&](int32_t i, State& mine) {
-        JAX_SIGLIB_ROLLED
-        for (int32_t step = 0; step < count; ++step)
-          this->template Step<true>(step, mine.reads, mine.s, mine.top);
-        this->Settle(i, 0, mine.s);
-      });
-    }
+    this->template GoThere<true>(own, [](const BranchPlace&, int64_t, State&) {});
     own.ForEach([&](int32_t i, State& mine) {
       WithStored<T>(this->job_.dtype,
                     [&](auto stored) { Write<decltype(stored)>(this->Place(i), mine); });
@@ -55,23 +44,13 @@ class BranchForwardBlock : public BranchPath<T, kSide, kDual, false, false, Bloc
   JAX_SIGLIB_KERNEL void Write(const BranchPlace& place, const State& mine) const {
     const PathJob& path = this->job_.path;
     S* const out = path.out.At<S>(path.lead, place.element);
-    S* const top = out + this->TopAt(place);
-    S* const rows = out + this->RowsAt(place);
-    const int32_t d = this->levels_.dimension(), letters = this->Letters(place);
-    auto put = [](S* at, T x) { Store(at, 0, static_cast<typename Computed<S>::Type>(x)); };
-    JAX_SIGLIB_IN_FULL
-    for (int a = 0; a < kSide; ++a) {
-      if (a >= mine.reads.rows) continue;
-      S* const row = top + a * d;
-      JAX_SIGLIB_IN_FULL
-      for (int e = 0; e < kSide; ++e)
-        if (e < letters) put(row + e, mine.top[a][e]);
-      if (place.column == 0) put(rows + a, Asked(mine.s.rows[a].held));
-    }
-    this->ForPath(place, false,
-                  [&](int m, int64_t at) { put(out + at, Asked(mine.s.path[m].held)); });
-    const bool first = place.root == 0 && place.row + place.column == 0;
-    if (first && path.scalar_term) put(out - 1, kDual ? T(0) : T(1));
+    auto put = [&](int64_t at, T x) {
+      Store(out, at, static_cast<typename Computed<S>::Type>(x));
+    };
+    this->ForTop(place, [&](int64_t at, int a, int e) { put(at, mine.top[a][e]); });
+    this->ForLower(place, false, mine.s,
+                   [&](int64_t at, const auto& number) { put(at, Asked(number.held)); });
+    if (path.scalar_term && this->IsFirst(place)) put(-1, kDual ? T(0) : T(1));
   }
 };
 

@@ -55,13 +55,10 @@ struct BranchJob {
   BranchWorkspace at;
 };
 
-// Paths of an element, each of which has its tangent behind it.
-JAX_SIGLIB_BOTH int64_t BranchPaths(const BranchPlan& plan, bool dual) {
-  return plan.elements * (dual ? 2 : 1);
-}
-// Bytes in front of the workspace, and in all.
+// Bytes in front of the workspace, where the paths' places are and their tangents', and in
+// all.
 JAX_SIGLIB_BOTH int64_t BranchPathsBytes(const BranchPlan& plan, bool dual) {
-  return (BranchPaths(plan, dual) * 8 + 15) / 16 * 16;
+  return (plan.elements * (dual ? 2 : 1) * int64_t{sizeof(int64_t)} + 15) / 16 * 16;
 }
 inline int64_t BranchWorkspaceBytes(const BranchPlan& plan, int64_t dimension,
                                     const PathKind& kind) {

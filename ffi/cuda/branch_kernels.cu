@@ -23,8 +23,8 @@ constexpr int kBlocks =
 template <class Family, int kSide, class T>
 __global__ void __launch_bounds__(kBranchThreads, kBlocks<Family, T>)
     OnDevice(const __grid_constant__ BranchJob job) {
-  extern __shared__ __align__(
-      16) double shared[];  // for every type, and for four floats at a time
+  // For every type, and for four floats at a time.
+  extern __shared__ __align__(16) double shared[];
   const DeviceBlock block;
   Family::template Of<kSide>::template Run<T>(block, job, static_cast<void*>(shared));
 }

@@ -43,6 +43,19 @@ class BranchPath : public Branches<T, kSide, kDual, kAdjoint, kStream, Block> {
     return left < block ? static_cast<int32_t>(left) : block;
   }
 
+  // Steps are taken in the order of the joins: of prepended increments the last comes
+  // first. A step's increment, and the row of a stream that it leads to, have this number.
+  JAX_SIGLIB_KERNEL int64_t Row(int64_t i) const {
+    return this->prepend_ ? Steps() - 1 - i : i;
+  }
+  // Loads the increments of `count` steps from `first` on; which of them is that of step i.
+  JAX_SIGLIB_KERNEL void LoadSteps(int64_t first, int32_t count) const {
+    LoadIncrements(this->prepend_ ? Steps() - first - count : first, count);
+  }
+  JAX_SIGLIB_KERNEL int32_t Loaded(int32_t i, int32_t count) const {
+    return this->prepend_ ? count - 1 - i : i;
+  }
+
   // Where the elements' paths lie.
   JAX_SIGLIB_KERNEL void FindPaths() const {
     const PathJob& path = job_.path;
@@ -51,11 +64,6 @@ class BranchPath : public Branches<T, kSide, kDual, kAdjoint, kStream, Block> {
       if (kDual)
         paths_[this->plan_.elements + e] = path.t_path.Offset(path.lead, this->first_ + e);
     });
-  }
-
-  // Increments first, ..., first + count - 1 of each element's path, letters beyond d zero.
-  JAX_SIGLIB_KERNEL void LoadIncrements(int64_t first, int32_t count) const {
-    WithStored<T>(job_.dtype, [&](auto stored) { Load<decltype(stored)>(first, count); });
   }
 
   // A step of S: below level N, and with kTop of the tile of level N, or of its tangent.
@@ -75,6 +83,25 @@ class BranchPath : public Branches<T, kSide, kDual, kAdjoint, kStream, Block> {
                                          top[a][e] += Asked(b * v[e]);
                                      }
                                    });
+  }
+
+  // All steps, the first one first: after(place, step, state) behind each.
+  template <bool kTop, class Own, class After>
+  JAX_SIGLIB_KERNEL void GoThere(Own& own, After&& after) const {
+    JAX_SIGLIB_ROLLED
+    for (int64_t first = 0; first < Steps(); first += this->plan_.steps) {
+      const int32_t count = Count(Steps() - first);
+      LoadSteps(first, count);
+      own.ForEach([&](int32_t i, auto& mine) {
+        const BranchPlace place = this->Place(i);
+        JAX_SIGLIB_ROLLED
+        for (int32_t step = 0; step < count; ++step) {
+          Step<kTop>(Loaded(step, count), mine.reads, mine.s, mine.top);
+          after(place, first + step, mine);
+        }
+        Settle(i, 0, mine.s);
+      });
+    }
   }
 
   // At the end of a block's steps: what has moved is added to what is held, and what that
@@ -108,14 +135,15 @@ class BranchPath : public Branches<T, kSide, kDual, kAdjoint, kStream, Block> {
       this->memory_[job_.at.low + i + at * plan.width] = 0;
   }
 
-  // For the adjoint.
-  JAX_SIGLIB_KERNEL T* FoundFirst() const { return this->memory_ + job_.at.found; }
-  JAX_SIGLIB_KERNEL T* Partial() const { return this->memory_ + job_.at.partial; }
-
   const BranchJob& job_;
   int64_t* paths_;  // where the elements' paths lie, in entries; then their tangents
 
  private:
+  // Increments first, ..., first + count - 1 of each element's path, letters beyond d zero.
+  JAX_SIGLIB_KERNEL void LoadIncrements(int64_t first, int32_t count) const {
+    WithStored<T>(job_.dtype, [&](auto stored) { Load<decltype(stored)>(first, count); });
+  }
+
   template <class S>
   JAX_SIGLIB_KERNEL void Load(int64_t first, int32_t count) const {
     const PathJob& path = job_.path;

@@ -21,8 +21,8 @@ template <class Body, class S>
 __global__ void __launch_bounds__(256)
     OnDevice(const __grid_constant__ typename Body::Job job, int64_t workspace_bytes,
              char* workspace) {
-  extern __shared__ __align__(
-      16) double shared[];  // for every type, and for four floats at a time
+  // For every type, and for four floats at a time.
+  extern __shared__ __align__(16) double shared[];
   const DeviceBlock block;
   Body::template Run<S>(block, job,
                         workspace == nullptr ? static_cast<void*>(shared)
