@@ -1,4 +1,5 @@
 // The calls of the path family.
+#include "../cpu/long_path.h"
 #include "branch_job.h"
 #include "calls.h"
 #include "join_run.h"
@@ -73,7 +74,8 @@ class PathOperands : public Operands {
   // Branch by branch, or, where there are no branches, in tiles.
   void Run(PathKind kind, Executor& executor) {
     const PathKind narrow = kind;
-    const bool wide = dtype_ == Dtype::kFloat32 && points_ > kLongPath;
+    // As the CPU does long paths side by side.
+    const bool wide = dtype_ == Dtype::kFloat32 && BundlesInDouble<float>(points_);
     if (wide) kind.entry_bytes = sizeof(double);
     BranchJob branches;
     branches.plan = PlanBranches(executor.limits, job.levels, job.batch, points_, kind);

@@ -19,10 +19,6 @@ constexpr int64_t kWantedPathTiles = 256;
 constexpr int64_t kMostSteps = 16;
 constexpr int64_t kLeastSteps = 8;
 
-// Branch by branch, float paths of more points are done in double, as the CPU does them
-// (cpu/long_path.h).
-constexpr int64_t kLongPath = 8192;
-
 struct PathKind {
   bool dual, adjoint;
   int64_t entry_bytes;  // of what is computed with
