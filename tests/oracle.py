@@ -7,20 +7,23 @@ path at a time, the scalar term wherever the operands have it.
 """
 
 from fractions import Fraction
+from functools import cache
 from math import factorial
 
 import numpy as np
 
 
+@cache
 def length(d, degree, scalar_term=False):
     return sum(d**k for k in range(0 if scalar_term else 1, degree + 1))
 
 
+@cache
 def level_slices(d, degree, scalar_term):
     """Slices of levels (0 if it is there, and) 1..degree."""
     ends = [length(d, k, scalar_term) for k in range(degree + 1)]
     first = [slice(0, 1)] if scalar_term else []
-    return first + [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return (*first, *(slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)))
 
 
 def _number(value, like):
