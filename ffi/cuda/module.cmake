@@ -32,7 +32,7 @@ if(JAX_SIGLIB_CUDA_ON_HOST)
   nanobind_add_module(_cuda_on_host NB_STATIC STABLE_ABI FREE_THREADED NOMINSIZE
                       ffi/cuda/host_bindings.cc ffi/cuda/on_host.cc ${jax_siglib_cuda_calls})
   # Quick to compile rather than quick: it is for small sizes.
-  target_compile_options(_cuda_on_host PRIVATE -O1)
+  target_compile_options(_cuda_on_host PRIVATE -Og)
   jax_siglib_cuda_options(_cuda_on_host)
   if(JAX_SIGLIB_SANITIZE)
     target_compile_options(_cuda_on_host PRIVATE -fsanitize=${JAX_SIGLIB_SANITIZE}
