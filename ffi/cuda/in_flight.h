@@ -3,6 +3,7 @@
 #define JAX_SIGLIB_CUDA_IN_FLIGHT_H_
 
 #include <cstdint>
+#include <type_traits>
 
 #include "block.h"
 
@@ -34,29 +35,42 @@ JAX_SIGLIB_KERNEL void InFlight(int32_t first, int32_t n, int32_t apart, Load&& 
   }
 }
 
-// The same for a loop that is most of the work, with each i used once. In all rounds but
-// the last nothing is asked.
+// What is left of it: fewer than twice kCount, which is a power of two, or 0.
+template <int32_t kCount, class Some>
+JAX_SIGLIB_KERNEL void AFew(int32_t i, int32_t n, int32_t apart, Some&& some) {
+  if constexpr (kCount > 0) {
+    if (i + (kCount - 1) * apart < n) {
+      some(i, std::integral_constant<int32_t, kCount>());
+      i += kCount * apart;
+    }
+    AFew<kCount / 2>(i, n, apart, some);
+  }
+}
+
+// some(i, number) for the same i, each once, `number` of them together: i, i + apart, ...
+// With an std::integral_constant, for the compiler to know the number.
+template <int32_t kCount, class Some>
+JAX_SIGLIB_KERNEL void InFlightTogether(int32_t first, int32_t n, int32_t apart,
+                                        Some&& some) {
+  int32_t i = first;
+  JAX_SIGLIB_ROLLED
+  for (; i + (kCount - 1) * apart < n; i += kCount * apart)
+    some(i, std::integral_constant<int32_t, kCount>());
+  AFew<kCount / 2>(i, n, apart, some);
+}
+
+// use(i, load(i)) for each i once, in a loop that is most of the work.
 template <int32_t kCount, class Load, class Use>
 JAX_SIGLIB_KERNEL void ManyInFlight(int32_t first, int32_t n, int32_t apart, Load&& load,
                                     Use&& use) {
-  int32_t i = first;
-  decltype(load(0)) loaded[kCount];
-  JAX_SIGLIB_ROLLED
-  for (; i + (kCount - 1) * apart < n; i += kCount * apart) {
+  InFlightTogether<kCount>(first, n, apart, [&](int32_t i, auto number) {
+    constexpr int32_t kNumber = decltype(number)::value;
+    decltype(load(0)) loaded[kNumber];
     JAX_SIGLIB_IN_FULL
-    for (int32_t u = 0; u < kCount; ++u) loaded[u] = load(i + u * apart);
+    for (int32_t u = 0; u < kNumber; ++u) loaded[u] = load(i + u * apart);
     JAX_SIGLIB_IN_FULL
-    for (int32_t u = 0; u < kCount; ++u) use(i + u * apart, loaded[u]);
-  }
-  if (i >= n) return;
-  JAX_SIGLIB_IN_FULL
-  for (int32_t u = 0; u < kCount - 1; ++u)
-    loaded[u] = load(i + u * apart < n ? i + u * apart : i);
-  JAX_SIGLIB_IN_FULL
-  for (int32_t u = 0; u < kCount - 1; ++u) {
-    if (i + u * apart >= n) return;
-    use(i + u * apart, loaded[u]);
-  }
+    for (int32_t u = 0; u < kNumber; ++u) use(i + u * apart, loaded[u]);
+  });
 }
 
 }  // namespace cuda

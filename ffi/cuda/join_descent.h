@@ -50,29 +50,61 @@ class JoinDescent {
     T x, t;
   };
 
-  // A row's product with v, and with its tangent.
-  JAX_SIGLIB_KERNEL Both Dot(const T* x, int32_t by_letter, const T* v,
-                             const T* t_v) const {
-    // To know that they are neighbours saves the GPU half the work.
-    if (by_letter == 1) return DotOf(x, 1, v, t_v);
-    return DotOf(x, by_letter, v, t_v);
+  // f(product), product(x) being that of the row that begins at x with v, and with its
+  // tangent. For the smallest dimensions v lies in registers.
+  template <class F>
+  JAX_SIGLIB_KERNEL void WithProducts(const Member& m, int32_t by_letter, F&& f) const {
+    const T *const v = tile_.V(m), *const t_v = tile_.TangentV(m);
+    const int32_t d = levels_.dimension();
+    if (by_letter != 1) {
+      f([=](const T* x) { return Product(x, by_letter, v, t_v, d); });
+    } else if (d == 2) {
+      f(ProductOf<2>(v, t_v));
+    } else if (d == 3) {
+      f(ProductOf<3>(v, t_v));
+    } else if (d == 5) {
+      f(ProductOf<5>(v, t_v));
+    } else {
+      // To know that they are neighbours saves the GPU half the work.
+      f([=](const T* x) { return Product(x, 1, v, t_v, d); });
+    }
   }
-  JAX_SIGLIB_KERNEL Both DotOf(const T* x, int32_t by_letter, const T* v,
-                               const T* t_v) const {
+  JAX_SIGLIB_KERNEL static Both Product(const T* x, int32_t by_letter, const T* v,
+                                        const T* t_v, int32_t d) {
     Both sum{0, 0};
     JAX_SIGLIB_UNROLLED
-    for (int32_t j = 0; j < levels_.dimension(); ++j) {
+    for (int32_t j = 0; j < d; ++j) {
       const T x_j = x[j * by_letter];
       sum.x += x_j * v[j];
       if (kDual) sum.t += x_j * t_v[j];
     }
     return sum;
   }
+  template <int kD>
+  struct ProductOf {
+    T v[kD], t_v[kDual ? kD : 1];
+
+    JAX_SIGLIB_KERNEL ProductOf(const T* from, const T* t_from) {
+      JAX_SIGLIB_IN_FULL
+      for (int j = 0; j < kD; ++j) v[j] = from[j];
+      JAX_SIGLIB_IN_FULL
+      for (int j = 0; kDual && j < kD; ++j) t_v[j] = t_from[j];
+    }
+    JAX_SIGLIB_KERNEL Both operator()(const T* x) const {
+      Both sum{0, 0};
+      JAX_SIGLIB_IN_FULL
+      for (int j = 0; j < kD; ++j) {
+        sum.x += x[j] * v[j];
+        if (kDual) sum.t += x[j] * t_v[j];
+      }
+      return sum;
+    }
+  };
 
   // Puts down number r of chain c at the lower end of a step from level k+1 to level k:
-  // where B was, or for the stage below.
-  JAX_SIGLIB_KERNEL void Put(int32_t k, const JoinChains& here, const Member& m, int32_t c,
-                             int32_t r, T y, T t_y) const {
+  // where B was, at `here`, or for the stage below.
+  JAX_SIGLIB_KERNEL void Put(int32_t k, const Member& m, int32_t c, int32_t r, T* here, T y,
+                             T t_y) const {
     // Two kinds of memory: one pointer to either would be a slow one.
     if (!kWhole && k == tile_.from()) {
       const int64_t size = levels_.Size(k);
@@ -81,9 +113,8 @@ class JoinDescent {
       *to = y;
       if (kDual) to[size] = t_y;
     } else {
-      T* const to = tile_.Chains(m) + here.At(c, r);
-      *to = y;
-      if (kDual) to[job_.at.chain_total] = t_y;
+      *here = y;
+      if (kDual) here[job_.at.chain_total] = t_y;
     }
   }
 
@@ -108,12 +139,14 @@ class JoinDescent {
       StageRows<kLinear>(here, first, rows, apart, by_letter);
       if (k == 0) continue;
       tile_.Together([&](const Member& m) {
-        const T *const v = tile_.V(m), *const t_v = tile_.TangentV(m);
-        JAX_SIGLIB_ROLLED
-        for (int32_t r = m.number; r < rows; r += job_.stage.crew) {
-          const Both y = Dot(m.own + job_.at.staged + r * apart, by_letter, v, t_v);
-          Put(k, here, m, 0, first + r, y.x, y.t);
-        }
+        T* const to = tile_.Chains(m) + here.first + first;
+        WithProducts(m, by_letter, [&](auto&& product) {
+          JAX_SIGLIB_ROLLED
+          for (int32_t r = m.number; r < rows; r += job_.stage.crew) {
+            const Both y = product(m.own + job_.at.staged + r * apart);
+            Put(k, m, 0, first + r, to + r, y.x, y.t);
+          }
+        });
       });
     }
   }
@@ -142,13 +175,24 @@ class JoinDescent {
           else
             return words_.template PlaceFromFirst<false>(children.At(first + r, letter));
         };
-        auto load = [&](int32_t r) { return Load(g, place(r)); };
-        auto use = [&](int32_t r, T g_r) {
-          if (writes) Store(out, place(r), kDual ? T(0) : g_r);
-          staged[r * apart] = g_r;
-          if (adds) sum += b[r] * g_r;
+        auto some = [&](int32_t r, auto number) {
+          constexpr int kNumber = decltype(number)::value;
+          const int32_t groups = job_.stage.groups;
+          T g_r[kNumber];
+          JAX_SIGLIB_IN_FULL
+          for (int u = 0; u < kNumber; ++u) g_r[u] = Load(g, place(r + u * groups));
+          if (writes) {
+            JAX_SIGLIB_IN_FULL
+            for (int u = 0; u < kNumber; ++u)
+              Store(out, place(r + u * groups), kDual ? T(0) : g_r[u]);
+          }
+          JAX_SIGLIB_IN_FULL
+          for (int u = 0; u < kNumber; ++u) {
+            staged[(r + u * groups) * apart] = g_r[u];
+            if (adds) sum += b[r + u * groups] * g_r[u];
+          }
         };
-        ManyInFlight<kLinear ? kInFlight : 4>(group, rows, job_.stage.groups, load, use);
+        InFlightTogether<kLinear ? kInFlight : 4>(group, rows, job_.stage.groups, some);
         Sum(m, group, letter) = sum;
       });
     });
@@ -167,37 +211,26 @@ class JoinDescent {
       const T* const chains = tile_.Chains(m);
       S* const out = m.out + start;
       tile_.ForLetters(m, [&](int32_t group, int32_t letter) {
+        if (group >= here.count) return;
         T sum = Sum(m, group, letter);
-        JAX_SIGLIB_ROLLED
-        for (int32_t c = 1; c < here.number; ++c) {
-          const T* const b = chains + here.At(c, 0);
-          const T* const x = chains + above.At(c - 1, 0);
-          T part = 0;
-          JAX_SIGLIB_ROLLED
-          for (int32_t r = group; r < here.count; r += job_.stage.groups) {
-            const int32_t child = children.At(r, letter);
-            // Zeros by nature are left out: the tangents of B_0 and of g.
-            if (kDual) {
-              part += b[r] * x[tangent + child];
-              if (k > 0) part += b[tangent + r] * x[child];
-            } else {
-              part += b[r] * x[child];
-            }
-          }
-          sum += part * tile_.Inverse(c);
-        }
-        const T* const b = chains + here.first + (kDual ? tangent : 0);
-        const T* const x = chains + (kDual ? tangent : 0);
         JAX_SIGLIB_ROLLED
         for (int32_t r = group; r < here.count; r += job_.stage.groups) {
           const int32_t child = children.At(r, letter);
-          const T g_r = g[child];
-          if (!kDual || k > 0) sum += b[r] * g_r;
-          T ct = x[above.first + child];
-          if (!kDual) ct += g_r;
-          const T* other = x + above.others + child;
+          // Zeros by nature are left out: the tangents of B_0 and of g.
+          const T g_r = g[child], b_0 = chains[here.first + (kDual ? tangent : 0) + r];
+          if (!kDual || k > 0) sum += b_0 * g_r;
+          T ct = kDual ? T(0) : g_r;
+          auto add = [&](int32_t c, const T* b, const T* x) {
+            T part = *b * x[kDual ? tangent : 0];
+            if (kDual && k > 0) part += b[tangent] * *x;
+            sum += part * tile_.Inverse(c);
+            ct += x[kDual ? tangent : 0];
+          };
+          const T *b = chains + here.others + r, *x = chains + above.others + child;
+          add(1, b, chains + above.first + child);
           JAX_SIGLIB_ROLLED
-          for (int32_t c = 2; c < here.number; ++c, other += above.count) ct += *other;
+          for (int32_t c = 2; c < here.number; ++c, x += above.count)
+            add(c, b += here.count, x);
           Store(out, words_.template PlaceFromFirst<kLinear>(child), ct);
         }
         Sum(m, group, letter) = sum;
@@ -211,20 +244,28 @@ class JoinDescent {
     const auto children = words_.ChildrenOf(here.count);
     const int64_t lower = job_.at.ct_lower + above.first - words_.Count(tile_.from());
     tile_.Together([&](const Member& m) {
-      const T *const v = tile_.V(m), *const t_v = tile_.TangentV(m);
-      JAX_SIGLIB_ROLLED
-      for (int32_t i = m.number; i < here.number * here.count; i += job_.stage.crew) {
-        const int32_t c = static_cast<uint32_t>(i) / static_cast<uint32_t>(here.count);
-        const int32_t r = i - c * here.count;
-        const int32_t child = children.At(r, 0);
-        const T* const x =
-            c == 0 ? m.own + lower + child : tile_.Chains(m) + above.At(c - 1, child);
-        Both y = Dot(x, children.by_letter, v, t_v);
-        // The tangent of g is zero by nature.
-        if (kDual && c > 0) y.t += Dot(x + job_.at.chain_total, children.by_letter, v, v).x;
-        const T inverse = tile_.Inverse(c);
-        Put(k, here, m, c, r, y.x * inverse, y.t * inverse);
-      }
+      T* const chains = tile_.Chains(m);
+      WithProducts(m, children.by_letter, [&](auto&& product) {
+        JAX_SIGLIB_ROLLED
+        for (int32_t r = m.number; r < here.count; r += job_.stage.crew) {
+          const int32_t child = children.At(r, 0);
+          // The tangent of g is zero by nature.
+          const Both y = product(m.own + lower + child);
+          Put(k, m, 0, r, chains + here.first + r, y.x, y.t);
+          const T *x = chains + above.first + child, *next = chains + above.others + child;
+          T* to = chains + here.others + r;
+          JAX_SIGLIB_ROLLED
+          for (int32_t c = 1; c < here.number; ++c) {
+            Both z = product(x);
+            if (kDual) z.t += product(x + job_.at.chain_total).x;
+            const T inverse = tile_.Inverse(c);
+            Put(k, m, c, r, to, z.x * inverse, z.t * inverse);
+            x = next;
+            next += above.count;
+            to += here.count;
+          }
+        }
+      });
     });
   }
 
@@ -241,9 +282,9 @@ class JoinDescent {
         JAX_SIGLIB_ROLLED
         for (int32_t i = m.number; i < parts * d; i += job_.stage.crew) {
           T sum = sums[i];
-          JAX_SIGLIB_ROLLED
-          for (int32_t at = i + parts * d; at < groups * d; at += parts * d)
-            sum += sums[at];
+          JAX_SIGLIB_IN_FULL
+          for (int32_t u = 1; u < kAtATime; ++u)
+            if (i + u * parts * d < groups * d) sum += sums[i + u * parts * d];
           if (!last)
             sums[i] = sum;
           else if (job_.shares == nullptr)

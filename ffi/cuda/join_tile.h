@@ -348,34 +348,30 @@ class JoinTile {
       T* const next = chains + above.first;
       S* const out = kOut ? m.out + start : nullptr;
       ForLetters(m, [&](int32_t group, int32_t letter) {
+        if (group >= here.count) return;
         const T v = V(m)[letter], t_v = kDual ? TangentV(m)[letter] : T(0);
-        JAX_SIGLIB_ROLLED
-        for (int32_t c = 2; c <= above.number; ++c) {
-          const T v_c = v * inverse_[c], t_v_c = t_v * inverse_[c];
-          const T* const b = chains + here.At(c, 0);
-          T* const next_c = chains + above.At(c - 1, 0);
-          JAX_SIGLIB_ROLLED
-          for (int32_t r = group; r < here.count; r += job_.stage.groups) {
-            const int32_t child = children.At(r, letter);
-            next_c[child] = next[child] + b[r] * v_c;
-            if (kDual)
-              next_c[tangent + child] =
-                  next[tangent + child] + Moved(k, b[r], b[tangent + r], v_c, t_v_c);
-          }
-        }
         const T v_1 = v * inverse_[1], t_v_1 = t_v * inverse_[1];
-        const T *const b = chains + here.first, *const b_1 = chains + here.others;
         JAX_SIGLIB_ROLLED
         for (int32_t r = group; r < here.count; r += job_.stage.groups) {
           const int32_t child = children.At(r, letter);
           const T s = next[child], t_s = kDual ? next[tangent + child] : T(0);
+          // Chain c gives chain c-1 of the child.
+          auto put = [&](const T* b, T* to, T v_c, T t_v_c) {
+            *to = s + *b * v_c;
+            if (kDual) to[tangent] = t_s + Moved(k, *b, b[tangent], v_c, t_v_c);
+          };
           if (kOut) {
-            const T x = kDual ? t_s + Moved(k, b[r], b[tangent + r], v, t_v) : s + b[r] * v;
+            const T b = chains[here.first + r];
+            const T x = kDual ? t_s + Moved(k, b, chains[here.first + tangent + r], v, t_v)
+                              : s + b * v;
             Store(out, words_.template PlaceFromFirst<kLinear>(child), x);
           }
-          next[child] = s + b_1[r] * v_1;
-          if (kDual)
-            next[tangent + child] = t_s + Moved(k, b_1[r], b_1[tangent + r], v_1, t_v_1);
+          const T* b = chains + here.others + r;
+          put(b, next + child, v_1, t_v_1);
+          T* to = chains + above.others + child;
+          JAX_SIGLIB_ROLLED
+          for (int32_t c = 2; c <= above.number; ++c, to += above.count)
+            put(b += here.count, to, v * inverse_[c], t_v * inverse_[c]);
         }
       });
     });
