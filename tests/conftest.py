@@ -4,8 +4,10 @@
 ``pytest --collectives FILE`` what communication test_sharding.py has found.
 """
 
+import functools
 import importlib
 import os
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Half of the time of these tests was LLVM's; what XLA decides (aliases, copies, collectives) and
@@ -73,11 +75,17 @@ def pytest_sessionfinish(session):
         collectives_table.write(file, dict(_noted["collectives"]))
 
 
+@functools.cache  # it takes seconds
+def _read_ptx(module, folder):
+    module.read_ptx([str(file) for file in Path(folder).glob("*.ptx")])
+
+
 @pytest.fixture
 def host(monkeypatch):
     """The CUDA kernels compiled for the CPU, as the module that is called.
 
-    JAX_SIGLIB_REQUIRE_CUDA=1: it may not be missing.
+    JAX_SIGLIB_REQUIRE_CUDA=1: it may not be missing. JAX_SIGLIB_PTX=FOLDER: not those that were
+    compiled are run, but their PTX (tests/cuda_ptx.sh).
     """
     try:
         module = importlib.import_module("jax_siglib._cuda_on_host")
@@ -87,5 +95,7 @@ def host(monkeypatch):
         pytest.skip("jax_siglib._cuda_on_host was not built")
     for caller in ("sig_join", "sig", "linear_sig", "sig_combine", "sig_inverse", "sig_stream"):
         monkeypatch.setattr(f"jax_siglib._{caller}.ext", module)
+    if folder := os.environ.get("JAX_SIGLIB_PTX"):
+        _read_ptx(module, folder)
     yield module
     module.configure(True, 1 << 20, 0, False)

@@ -6,6 +6,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <memory>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "join_stages.h"
 #include "on_host.h"
 #include "path_stages.h"
+#include "ptx_executor.h"
 #include "storage.h"
 
 namespace jax_siglib {
@@ -31,15 +33,27 @@ bool in_order = true;
 int64_t most_blocks = 1 << 20;
 int64_t threads_of_block = 0;
 Limits limits;
+// If there are, the calls are carried out by these.
+std::unique_ptr<PtxKernels> ptx_kernels;
 // Of the last call.
 int64_t launches = 0;
+std::vector<PtxExecutor::Done> counted;
 
 template <class Call>
 void Carry(Call&& call) {
-  HostExecutor executor(in_order, most_blocks, threads_of_block);
-  executor.limits = limits;
-  const std::string error = call(executor);
-  launches = executor.launches();
+  std::string error;
+  if (ptx_kernels != nullptr) {
+    PtxExecutor executor(*ptx_kernels, in_order, most_blocks);
+    executor.limits = limits;
+    error = call(executor);
+    counted = executor.done();
+    launches = static_cast<int64_t>(counted.size());
+  } else {
+    HostExecutor executor(in_order, most_blocks, threads_of_block);
+    executor.limits = limits;
+    error = call(executor);
+    launches = executor.launches();
+  }
   if (!error.empty()) throw nb::value_error(error.c_str());
 }
 
@@ -197,6 +211,22 @@ nb::dict Describe(const Launch& launch) {
   return out;
 }
 
+// The launches of the last call by PTX, and what was counted.
+std::vector<nb::dict> DescribeCounted() {
+  std::vector<nb::dict> out;
+  for (const PtxExecutor::Done& done : counted) {
+    nb::dict entry = Describe(done.launch);
+    entry["kernel"] = done.kernel;
+    entry["instructions"] = done.counts.instructions;
+    entry["lanes"] = done.counts.lanes;
+    entry["memory"] = done.counts.memory;
+    entry["sectors"] = done.counts.sectors;
+    entry["rounds"] = done.counts.rounds;
+    out.push_back(entry);
+  }
+  return out;
+}
+
 // The stages of a join and their launches.
 std::vector<nb::dict> DescribeJoin(int64_t dimension, int64_t degree, bool prepend,
                                    int64_t batch, bool dual, bool adjoint,
@@ -315,7 +345,18 @@ NB_MODULE(_cuda_on_host, m) {
   };
   m.def("configure", configure, nb::arg(), nb::arg(), nb::arg(), nb::arg(),
         nb::arg() = true);
+  // And how many tiles of joins and blocks of branches are wanted: few operands can so be
+  // cut up as many are.
+  m.def("want", [](int64_t tiles, int64_t branch_blocks) {
+    limits.wanted_tiles = tiles;
+    limits.wanted_branch_blocks = branch_blocks;
+  });
   m.def("launches", [] { return launches; });
+  // From now on the kernels of these files of PTX, or, if there are none, those compiled.
+  m.def("read_ptx", [](const std::vector<std::string>& files) {
+    ptx_kernels = files.empty() ? nullptr : std::make_unique<PtxKernels>(files);
+  });
+  m.def("counted", DescribeCounted);
   m.def("plan_join", DescribeJoin);
   m.def("plan_path", DescribePath);
   m.def("plan_branches", DescribeBranches);

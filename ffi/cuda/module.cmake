@@ -30,9 +30,12 @@ endfunction()
 
 if(JAX_SIGLIB_CUDA_ON_HOST)
   nanobind_add_module(_cuda_on_host NB_STATIC STABLE_ABI FREE_THREADED NOMINSIZE
-                      ffi/cuda/host_bindings.cc ffi/cuda/on_host.cc ${jax_siglib_cuda_calls})
+                      ffi/cuda/host_bindings.cc ffi/cuda/on_host.cc ffi/cuda/ptx.cc
+                      ffi/cuda/ptx_executor.cc ffi/cuda/ptx_machine.cc ${jax_siglib_cuda_calls})
   # Quick to compile rather than quick: it is for small sizes.
   target_compile_options(_cuda_on_host PRIVATE -Og)
+  # It has millions of instructions to carry out.
+  set_source_files_properties(ffi/cuda/ptx_machine.cc PROPERTIES COMPILE_OPTIONS -O2)
   jax_siglib_cuda_options(_cuda_on_host)
   if(JAX_SIGLIB_SANITIZE)
     target_compile_options(_cuda_on_host PRIVATE -fsanitize=${JAX_SIGLIB_SANITIZE}
