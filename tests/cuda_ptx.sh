@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The CUDA kernels without a GPU: what nvcc makes of them, instruction by instruction on the CPU,
-# against the oracle in all dtypes, and then counted. Some minutes; needs nvcc, and the package with
+# against the oracle in all dtypes, and then counted. Two minutes; needs nvcc, and the package with
 # jax_siglib._cuda_on_host.
 #   bash tests/cuda_ptx.sh [PYTEST'S ARGUMENTS]
 set -euo pipefail
