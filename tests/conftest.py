@@ -75,9 +75,13 @@ def pytest_sessionfinish(session):
         collectives_table.write(file, dict(_noted["collectives"]))
 
 
-@functools.cache  # it takes seconds
-def _read_ptx(module, folder):
-    module.read_ptx([str(file) for file in Path(folder).glob("*.ptx")])
+_held = []  # the files of PTX that the module of the kernels has read
+
+
+def _hold(module, files):
+    if files != _held:  # it takes seconds
+        module.read_ptx(files)
+        _held[:] = files
 
 
 @pytest.fixture
@@ -95,7 +99,13 @@ def host(monkeypatch):
         pytest.skip("jax_siglib._cuda_on_host was not built")
     for caller in ("sig_join", "sig", "linear_sig", "sig_combine", "sig_inverse", "sig_stream"):
         monkeypatch.setattr(f"jax_siglib._{caller}.ext", module)
-    if folder := os.environ.get("JAX_SIGLIB_PTX"):
-        _read_ptx(module, folder)
+    folder = os.environ.get("JAX_SIGLIB_PTX")
+    _hold(module, [str(file) for file in sorted(Path(folder).glob("*.ptx"))] if folder else [])
     yield module
     module.configure(True, 1 << 20, 0, False)
+
+
+@pytest.fixture
+def read_ptx(host):
+    """Called with files of PTX: in this test ``host`` is carried out by what they hold."""
+    return functools.partial(_hold, host)

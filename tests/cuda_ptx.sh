@@ -15,4 +15,4 @@ printf '%s\n' "branch_kernels float" "branch_kernels double" kernels\ {float,dou
   xargs -P "$(nproc)" -I{} bash -c "set -- {} '$folder'; compile \"\$@\""
 # Long paths are about rounding, and take a quarter of an hour.
 JAX_SIGLIB_PTX="$folder" python -P -m pytest tests/test_cuda_on_host.py -k "not long_paths" "$@"
-python -P tests/bench/instructions.py "$folder"
+python tests/bench/instructions.py "$folder"

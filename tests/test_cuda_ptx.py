@@ -20,13 +20,6 @@ FIRST_ORDER = [
 
 
 @pytest.fixture
-def ptx(host):
-    """The module whose calls are carried out by what it reads."""
-    yield host
-    host.read_ptx([])
-
-
-@pytest.fixture
 def compiled(tmp_path):
     nvcc = shutil.which("nvcc")
     if nvcc is None:
@@ -39,39 +32,41 @@ def compiled(tmp_path):
     return str(out)
 
 
-def test_against_the_oracle(ptx, compiled):  # one test, for to compile takes longer than all else
+def test_against_the_oracle(
+    host, read_ptx, compiled
+):  # one test, for to compile takes longer than all else
     """And what is counted is not less than what has to be moved."""
-    ptx.read_ptx([compiled])
+    read_ptx([compiled])
     sizes = itertools.product(FIRST_ORDER, (False, True), ((5, 3), (2, 6), (5, 5)), (False, True))
     for op, small, (d, degree), prepend in sizes:
         if prepend and not op.has_prepend:
             continue
         case = Case(d, degree, prepend, scalar_term=small)
         arrays = op.draw(3, case, "float32", (3,))
-        ptx.configure(not small, 5, 0, small)
+        host.configure(not small, 5, 0, small)
         found = as_tuple(op.bind(case)(*arrays))
         check(op, case, found, op.truth(arrays, case, (3,)), "float32", small)
-        done = ptx.counted()
-        assert len(done) == ptx.launches() > 0
+        done = host.counted()
+        assert len(done) == host.launches() > 0
         assert sum(x["sectors"] for x in done) >= sum(x.nbytes for x in found) / 32
         for x in done:
             assert 0 < x["instructions"] <= x["lanes"] <= 32 * x["instructions"]
 
 
-def test_kernels_that_were_not_read(ptx, tmp_path):
+def test_kernels_that_were_not_read(host, read_ptx, tmp_path):
     file = tmp_path / "one.ptx"
     file.write_text(".entry one(.param .u64 one_param_0)\n{\nret;\n}\n")
-    ptx.read_ptx([str(file)])
+    read_ptx([str(file)])
     sig, v, out = np.ones((1, 6)), np.ones((1, 2)), np.empty((1, 6))
     with pytest.raises(RuntimeError, match="no kernel JoinOnDevice<.*double"):
-        ptx.sig_join(sig, v, 2, 2, False, 1, out)
+        host.sig_join(sig, v, 2, 2, False, 1, out)
     with pytest.raises(RuntimeError, match="cannot open"):
-        ptx.read_ptx([str(tmp_path / "nothing.ptx")])
+        read_ptx([str(tmp_path / "nothing.ptx")])
 
 
 @pytest.mark.parametrize("statement", ["vote.all.pred %p1, %p2;", "ld.global.q7 %r1, [%rd1];"])
-def test_what_is_not_known_is_complained_of(host, tmp_path, statement):
+def test_what_is_not_known_is_complained_of(read_ptx, tmp_path, statement):
     file = tmp_path / "strange.ptx"
     file.write_text(f".entry strange(.param .u64 strange_param_0)\n{{\n{statement}\nret;\n}}\n")
     with pytest.raises(RuntimeError, match="PTX: "):
-        host.read_ptx([str(file)])
+        read_ptx([str(file)])

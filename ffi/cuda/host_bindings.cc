@@ -6,6 +6,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <tuple>
@@ -219,7 +220,6 @@ std::vector<nb::dict> DescribeCounted() {
     entry["kernel"] = done.kernel;
     entry["instructions"] = done.counts.instructions;
     entry["lanes"] = done.counts.lanes;
-    entry["memory"] = done.counts.memory;
     entry["sectors"] = done.counts.sectors;
     entry["rounds"] = done.counts.rounds;
     out.push_back(entry);
@@ -345,11 +345,10 @@ NB_MODULE(_cuda_on_host, m) {
   };
   m.def("configure", configure, nb::arg(), nb::arg(), nb::arg(), nb::arg(),
         nb::arg() = true);
-  // And how many tiles of joins and blocks of branches are wanted: few operands can so be
-  // cut up as many are.
-  m.def("want", [](int64_t tiles, int64_t branch_blocks) {
-    limits.wanted_tiles = tiles;
-    limits.wanted_branch_blocks = branch_blocks;
+  // And that this many elements are to be cut up as if they were so many.
+  m.def("as_if", [](int64_t elements, int64_t batch) {
+    for (int64_t* const wanted : {&limits.wanted_tiles, &limits.wanted_branch_blocks})
+      *wanted = std::max<int64_t>(1, *wanted * elements / batch);
   });
   m.def("launches", [] { return launches; });
   // From now on the kernels of these files of PTX, or, if there are none, those compiled.

@@ -35,7 +35,7 @@ JAX_SIGLIB_KERNEL void InFlight(int32_t first, int32_t n, int32_t apart, Load&& 
   }
 }
 
-// What is left of it: fewer than twice kCount, which is a power of two, or 0.
+// What InFlightTogether leaves: fewer than twice kCount, which is a power of two, or 0.
 template <int32_t kCount, class Some>
 JAX_SIGLIB_KERNEL void AFew(int32_t i, int32_t n, int32_t apart, Some&& some) {
   if constexpr (kCount > 0) {

@@ -51,7 +51,8 @@ class JoinDescent {
   };
 
   // f(product), product(x) being that of the row that begins at x with v, and with its
-  // tangent. For the smallest dimensions v lies in registers.
+  // tangent. For the smallest dimensions v lies in registers; of 4 letters the loop is
+  // unrolled as it is.
   template <class F>
   JAX_SIGLIB_KERNEL void WithProducts(const Member& m, int32_t by_letter, F&& f) const {
     const T *const v = tile_.V(m), *const t_v = tile_.TangentV(m);

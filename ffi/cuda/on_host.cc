@@ -1,12 +1,12 @@
 #include "on_host.h"
 
 #include <algorithm>
-#include <cstring>
 #include <random>
 #include <stdexcept>
 
 #include "branch_kernels.h"
 #include "combine_kernels.h"
+#include "garbage.h"
 #include "join_kernels.h"
 #include "path_kernels.h"
 #include "rows_kernels.h"
@@ -18,13 +18,6 @@ namespace jax_siglib {
 namespace cuda {
 
 namespace {
-
-// Of these bits every number type makes a NaN.
-std::unique_ptr<char[]> Garbage(int64_t bytes) {
-  std::unique_ptr<char[]> memory(new char[bytes]);
-  std::memset(memory.get(), 0xff, bytes);
-  return memory;
-}
 
 // f(S{}) for what arrays of this dtype hold.
 template <class F>

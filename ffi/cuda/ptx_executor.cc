@@ -1,7 +1,8 @@
 #include "ptx_executor.h"
 
 #include <algorithm>
-#include <cstring>
+
+#include "garbage.h"
 
 namespace jax_siglib {
 namespace cuda {
@@ -52,16 +53,16 @@ PtxKernels::Kernel PtxKernels::Find(const std::string& name) const {
 }
 
 void* PtxExecutor::Allocate(int64_t bytes) {
-  memory_.emplace_back(new char[bytes]);
-  std::memset(memory_.back().get(), 0xff, bytes);  // NaNs
+  memory_.push_back(Garbage(bytes));
   return memory_.back().get();
 }
 
 template <class Job>
-void PtxExecutor::Carry(const std::string& name, const Job& job, const Launch& launch,
-                        void* workspace, bool parameters) {
-  const PtxKernels::Kernel kernel = kernels_.Find(name);
-  if (kernel.function->parameter_bytes[0] != int64_t{sizeof(Job)})
+void PtxExecutor::Carry(const std::string& kernel, const std::string& arguments,
+                        const Job& job, const Launch& launch, void* workspace) {
+  const std::string name = kernel + "<" + arguments + ">";
+  const PtxKernels::Kernel found = kernels_.Find(name);
+  if (found.function->parameter_bytes[0] != int64_t{sizeof(Job)})
     ptx::Complain("a job of " + name + " is not what it takes");
   ptx::Grid grid;
   grid.order.resize(std::min(launch.blocks, most_blocks_));
@@ -69,43 +70,40 @@ void PtxExecutor::Carry(const std::string& name, const Job& job, const Launch& l
     grid.order[in_order_ ? i : grid.order.size() - 1 - i] = static_cast<int64_t>(i);
   grid.threads = launch.threads;
   grid.shared_bytes = launch.shared_bytes;
-  grid.parameters = {&job};
-  if (parameters)
-    grid.parameters.insert(grid.parameters.end(), {&launch.workspace, &workspace});
-  ptx::Machine machine(*kernel.file);
-  done_.push_back({name, launch, machine.Launch(*kernel.function, grid)});
+  // Those of branches take but the first.
+  grid.parameters = {&job, &launch.workspace, &workspace};
+  ptx::Machine machine(*found.file);
+  done_.push_back({name, launch, machine.Launch(*found.function, grid)});
 }
 
 void PtxExecutor::Run(Kernel kernel, Dtype dtype, const JoinJob& job, const Launch& launch,
                       void* workspace) {
-  Carry("JoinOnDevice<" + BodyOf(kernel) + ", " + StorageOf(dtype) +
-            (workspace == nullptr ? ", true>" : ", false>"),
-        job, launch, workspace, true);
+  const char* const shared = workspace == nullptr ? "true" : "false";
+  Carry("JoinOnDevice", BodyOf(kernel) + ", " + StorageOf(dtype) + ", " + shared, job,
+        launch, workspace);
 }
 
 void PtxExecutor::Run(Kernel kernel, Dtype dtype, const PathJob& job, const Launch& launch,
                       void* workspace) {
-  Carry("OnDevice<" + BodyOf(kernel) + ", " + StorageOf(dtype) + ">", job, launch,
-        workspace, true);
+  Carry("OnDevice", BodyOf(kernel) + ", " + StorageOf(dtype), job, launch, workspace);
 }
 
 void PtxExecutor::Run(Kernel kernel, Dtype dtype, const BranchJob& job,
                       const Launch& launch) {
-  Carry("OnDevice<" + BodyOf(kernel) + ", " + std::to_string(job.plan.side) + ", " +
-            (dtype == Dtype::kFloat64 ? "double>" : "float>"),
-        job, launch, nullptr, false);
+  // Half types are computed with as floats.
+  const std::string type = StorageOf(dtype == Dtype::kFloat64 ? dtype : Dtype::kFloat32);
+  Carry("OnDevice", BodyOf(kernel) + ", " + std::to_string(job.plan.side) + ", " + type,
+        job, launch, nullptr);
 }
 
 void PtxExecutor::Run(Kernel kernel, Dtype dtype, const CombineJob& job,
                       const Launch& launch, void* workspace) {
-  Carry("OnDevice<" + BodyOf(kernel) + ", " + StorageOf(dtype) + ">", job, launch,
-        workspace, true);
+  Carry("OnDevice", BodyOf(kernel) + ", " + StorageOf(dtype), job, launch, workspace);
 }
 
 void PtxExecutor::Run(Kernel kernel, Dtype dtype, const RowsJob& job, const Launch& launch,
                       void* workspace) {
-  Carry("OnDevice<" + BodyOf(kernel) + ", " + StorageOf(dtype) + ">", job, launch,
-        workspace, true);
+  Carry("OnDevice", BodyOf(kernel) + ", " + StorageOf(dtype), job, launch, workspace);
 }
 
 }  // namespace cuda

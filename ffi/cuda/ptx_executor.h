@@ -59,9 +59,10 @@ class PtxExecutor final : public Executor {
   const std::vector<Done>& done() const { return done_; }
 
  private:
+  // The kernel that is called so, with these arguments of its template.
   template <class Job>
-  void Carry(const std::string& name, const Job& job, const Launch& launch, void* workspace,
-             bool parameters);
+  void Carry(const std::string& kernel, const std::string& arguments, const Job& job,
+             const Launch& launch, void* workspace);
 
   const PtxKernels& kernels_;
   bool in_order_;

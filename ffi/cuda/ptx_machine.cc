@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "garbage.h"
 #include "ptx_compute.h"
 
 namespace jax_siglib {
@@ -40,9 +41,8 @@ Counts Machine::Launch(const Function& kernel, const Grid& grid) {
   const int64_t warps = (grid.threads + kLanes - 1) / kLanes;
   for (const int64_t block : grid.order) {
     block_ = block;
-    // Of these bits every number type makes a NaN.
-    shared_memory_.assign(static_cast<size_t>(grid.shared_bytes) + 16, '\xff');
-    shared_ = (reinterpret_cast<uint64_t>(shared_memory_.data()) + 15) / 16 * 16;
+    const auto shared = Garbage(grid.shared_bytes);
+    shared_ = reinterpret_cast<uint64_t>(shared.get());
     std::vector<Frame> frames;
     for (int64_t warp = 0; warp < warps; ++warp) {
       const int64_t lanes = std::min<int64_t>(kLanes, grid.threads - kLanes * warp);
@@ -213,7 +213,6 @@ void Machine::Access(Frame& frame, const Instruction& in, uint32_t lanes) {
 void Machine::Count(const Instruction& in, const uint64_t* addresses, int count) {
   const auto values = in.op == Op::kLoad ? in.to.size() : in.operands.size() - 1;
   const int bytes = static_cast<int>(values) * in.type.bytes;
-  ++counts_.memory;
   if (!IsShared(addresses[0])) {
     counts_.sectors += Distinct(addresses, count, bytes, 32, [](uint64_t) {});
     return;

@@ -16,11 +16,10 @@ namespace ptx {
 
 constexpr int kLanes = 32;
 
-// Of instructions of warps: how many, by how many lanes; of memory, how many, the sectors
-// of 32 bytes that they touch, and of shared memory the rounds that they take as words meet
-// in its banks.
+// Instructions of warps, and of lanes; the sectors of memory, of 32 bytes, that they touch;
+// the rounds that shared memory takes for them, as words meet in its banks.
 struct Counts {
-  int64_t instructions = 0, lanes = 0, memory = 0, sectors = 0, rounds = 0;
+  int64_t instructions = 0, lanes = 0, sectors = 0, rounds = 0;
 };
 
 struct Grid {
@@ -64,8 +63,7 @@ class Machine {
   const std::vector<Function>& functions_;
   const Grid* grid_ = nullptr;
   int64_t block_ = 0;
-  std::vector<char> shared_memory_;
-  uint64_t shared_ = 0;  // where it starts
+  uint64_t shared_ = 0;  // where the block's shared memory starts
   Counts counts_;
 };
 

@@ -118,6 +118,17 @@ PATHS = [
     Path(1, 1024, 8, 5),  # one after another: no others to be done beside it
 ]
 QUICK_PATHS = [case for case in PATHS if case.label in ("128, 256, 4, 6", "128, 100, 5, 3")]
+# On a GPU: B, T, d, N, those that are many; joins, B, d, N, are several times as much as a cache of
+# 60 MB holds.
+GPU_PATHS = [(x.batch, x.points, x.dimension, x.degree) for x in PATHS if x.batch > 1]
+GPU_JOINS = [
+    (1 << 19, 5, 3),
+    (1 << 14, 5, 5),
+    (512, 10, 5),
+    (1 << 14, 2, 10),
+    (512, 20, 4),
+    (8, 10, 7),
+]
 SIGNAX_GAIN = 10.0  # jitted signature and gradient, at least
 PEER_BYTES = 4 << 30  # a peer that would keep more signatures than this gets fewer paths
 MEMORY_SIZES = ((1, 4, 6), (1, 8, 5))  # B, d, N

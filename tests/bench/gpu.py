@@ -12,19 +12,10 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+from cases import GPU_JOINS, GPU_PATHS
 
 import jax_siglib
 
-# Several times as much as a cache of 60 MB holds.
-JOINS = [
-    (1 << 19, 5, 3),
-    (1 << 14, 5, 5),
-    (512, 10, 5),
-    (1 << 14, 2, 10),
-    (512, 20, 4),
-    (8, 10, 7),
-]
-PATHS = [(128, 256, 4, 6), (128, 512, 8, 5), (32, 1024, 16, 4), (120, 50, 10, 5), (128, 100, 5, 3)]
 STREAMS = [(1, 100, 5, 3), (128, 100, 5, 3), (3000, 100, 5, 3), (32, 100, 2, 9), (4000, 100, 5, 3)]
 
 
@@ -63,7 +54,7 @@ def multiply_add_rate() -> float:
 
 def joins(bandwidth: float) -> None:
     print("\nshare of copy bandwidth     forward  backward")
-    for batch, d, degree in JOINS:
+    for batch, d, degree in GPU_JOINS:
         length = jax_siglib.sig_length(d, degree)
         lower = jax_siglib.sig_length(d, degree - 1)
         sig, g, v = uniform(1, batch, length), uniform(2, batch, length), uniform(3, batch, d)
@@ -81,7 +72,7 @@ def joins(bandwidth: float) -> None:
 def paths(most: float) -> None:
     print(f"\nmatrix product in float32: {most / 1e12:.1f}e12 multiply-adds/s")
     print("                            forward  backward / forward  top level, share of that rate")
-    for batch, points, d, degree in PATHS:
+    for batch, points, d, degree in GPU_PATHS:
         path = uniform(4, batch, points, d) / points
         forward = jax.jit(lambda x, n=degree: jax_siglib.sig(x, n))
         sig = forward(path)

@@ -13,32 +13,22 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from cases import GPU_JOINS, GPU_PATHS
 
 from jax_siglib import _cuda_on_host as host
 from jax_siglib import sig_length
 
-# B, d, N as in gpu.py, and how many are run.
-JOINS = [
-    (1 << 19, 5, 3, 1024),
-    (1 << 14, 5, 5, 128),
-    (512, 10, 5, 2),
-    (1 << 14, 2, 10, 32),
-    (1 << 14, 3, 7, 32),
-    (512, 20, 4, 2),
-]
-PATHS = [(128, 256, 4, 6), (128, 512, 8, 5), (32, 1024, 16, 4), (120, 50, 10, 5), (128, 100, 5, 3)]
+ENTRIES = 1 << 17  # of the signatures that are run, more or less
 STEPS = 64  # that are run, at most
-WANTED_TILES, WANTED_BLOCKS = 1024, 512  # Limits, ffi/cuda/launch.h
 
 
 def draw(*shape: int) -> np.ndarray:
     return np.random.default_rng(1).uniform(-0.3, 0.3, shape).astype("float32")
 
 
-def as_many(batch: int, run: int) -> None:
-    """Cut up what is run as a batch of that size is."""
+def as_if(run: int, batch: int) -> None:
     host.configure(True, 1 << 20, 0, False)
-    host.want(max(1, WANTED_TILES * run // batch), max(1, WANTED_BLOCKS * run // batch))
+    host.as_if(run, batch)
 
 
 def line(label: str, unit: float) -> None:
@@ -57,9 +47,10 @@ HEAD = "instr.   lanes   sectors    rounds   blocks of"
 
 def joins() -> None:
     print(f"{'join, for 32 entries':34} {HEAD}")
-    for batch, d, degree, run in JOINS:
+    for batch, d, degree in GPU_JOINS:
+        run = max(1, min(batch, ENTRIES // sig_length(d, degree)))
         sig, g, v = draw(run, sig_length(d, degree)), draw(run, sig_length(d, degree)), draw(run, d)
-        as_many(batch, run)
+        as_if(run, batch)
         label = f"B {batch} d {d} N {degree}"
         host.sig_join(sig, v, d, degree, False, 1, np.empty_like(sig))
         line(f"{label} forward", sig.size / 32)
@@ -69,11 +60,11 @@ def joins() -> None:
 
 def paths() -> None:
     print(f"\n{'path, for a step of a signature':34} {HEAD}")
-    for batch, points, d, degree in PATHS:
+    for batch, points, d, degree in GPU_PATHS:
         steps = min(STEPS, points - 1)
         path = draw(1, steps + 1, d)
         sig = np.empty((1, sig_length(d, degree)), "float32")
-        as_many(batch, 1)
+        as_if(1, batch)
         label = f"B {batch} T {points} d {d} N {degree}"
         host.sig(path, degree, 1, sig)
         line(f"{label} forward", steps)
