@@ -17,8 +17,11 @@ IN_ORDER = True, 1 << 20, 0  # threads and blocks in order, as many as planned
 ORDERS = [IN_ORDER, (False, 1 << 20, 0), (False, 3, 7)]
 
 
-def hold(host, op, case, batch=(), small=False, shrink=1.0, branches=True):
-    """Results against the oracle in every dtype, with the same bits in every order."""
+def hold(host, op, case, batch=(), small=False, shrink=1.0, branches=True, crowded=False):
+    """Results against the oracle in every dtype, with the same bits in every order.
+
+    Crowded: as if there were many more, so that blocks take as many elements as they can.
+    """
     arrays = op.draw(5, case, "float64", batch)
     if "path" in op.takes:
         arrays = [x * shrink if x.shape[-2:] == (case.points, case.d) else x for x in arrays]
@@ -34,6 +37,8 @@ def hold(host, op, case, batch=(), small=False, shrink=1.0, branches=True):
         first = None
         for order in ORDERS:
             host.configure(*order, small, branches)
+            if crowded:
+                host.as_if(1, 1 << 20)
             found = as_tuple(op.bind(case)(*narrow))
             check(op, case, found, exact, dtype, order)
             first = first or found
@@ -61,7 +66,7 @@ def test_joins(host, op):
 @pytest.mark.parametrize("op", JOINS, ids=lambda op: op.name)
 def test_joins_in_tiles(host, op, prepend):
     """As large ones are cut up by the ordinary limits: several stages, and sums of many tiles."""
-    for d, degree in ((2, 10), (7, 4)):
+    for d, degree in ((2, 12), (7, 5)):
         hold(host, op, Case(d, degree, prepend, scalar_term=d == 2))
         assert host.launches() >= 2
 
@@ -76,6 +81,38 @@ def test_joins_of_several_in_a_block(host, op):
         assert host.launches() == 1
         elements = host.plan_join(d, degree, prepend, 7, *kind)[0]["elements"]
         assert elements > 1, (d, degree)
+
+
+# Of each dimension that there is code for, degrees from 2 on.
+BY_ROOTS = {
+    2: (2, 3, 4, 5, 7, 9),
+    3: (2, 3, 4, 6),
+    4: (2, 3, 4, 5),
+    5: (2, 3, 4),
+    6: (2, 4),
+    7: (3,),
+    8: (2, 3),
+}
+
+
+@pytest.mark.parametrize("prepend", [False, True])
+@pytest.mark.parametrize(
+    "op", [BY_NAME["sig_join"], BY_NAME["sig_join_backprop"]], ids=lambda op: op.name
+)
+def test_joins_by_roots(host, op, prepend):
+    """Every code that there is, several signatures in a block, the last not full."""
+    depths = set()
+    for d, degrees in BY_ROOTS.items():
+        for degree in degrees:
+            case = Case(d, degree, prepend, scalar_term=degree % 2 == 1)
+            hold(host, op, case, (9,), crowded=True)
+            assert host.launches() == 1
+            plan = host.plan_join(d, degree, prepend, 1 << 20, False, op.name != "sig_join", 4)
+            assert len(plan) == 1 and plan[0]["depth"] > 0
+            depths.add((d, plan[0]["depth"]))
+    assert depths == {(2, n) for n in (2, 3, 4, 5)} | {(d, n) for d in (3, 4) for n in (2, 3)} | {
+        (d, 2) for d in (5, 6, 7, 8)
+    }
 
 
 @pytest.mark.parametrize("prepend", [False, True])
@@ -346,6 +383,8 @@ def test_broadcast_operands(host, op):
 def test_in_place(host, small):
     """A result over the operand that _primitive.py may have it written over, tiles or none."""
     host.configure(False, 3, 7, small)
+    if not small:  # several in a block
+        host.as_if(1, 1 << 20)
     cases = [Case(d, n, prepend=False) for d, n in ((3, 5), (2, 4))]
     cases += [Case(d, n, prepend=True, scalar_term=True) for d, n in ((2, 6), (5, 2))]
     for case in cases:

@@ -125,6 +125,42 @@ def test_torch(gpu, op, dtype, torch):
             op.bind(case)(*tensors[:-1], tensors[-1].cpu())
 
 
+# Of small ones several in a block, by every code for them; the last ones in tiles.
+JOINED = [
+    (2, 2),
+    (2, 3),
+    (2, 4),
+    (2, 10),
+    (3, 2),
+    (3, 7),
+    (4, 3),
+    (4, 6),
+    (5, 5),
+    (6, 4),
+    (7, 3),
+    (8, 4),
+]
+JOINED += [(10, 3), (12, 2), (10, 5), (20, 3)]
+
+
+@pytest.mark.parametrize("prepend", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["sig_join", "sig_join_backprop"])
+def test_joins_beside_the_cpu(gpu, name, dtype, prepend):
+    """As many as fill blocks, the last one not."""
+    op = BY_NAME[name]
+    for d, degree in JOINED:
+        case = Case(d, degree, prepend, scalar_term=degree % 2 == 0)
+        batch = 5001 if case.length() < 500 else 1301 if case.length() < 10_000 else 7
+        arrays = [x.astype(dtype) for x in op.draw(18, case, "float64", (batch,))]
+        exact = as_tuple(op.bind(case)(*(x.astype("float64") for x in arrays)))
+        found = as_tuple(op.bind(case)(*(jax.device_put(x, gpu) for x in arrays)))
+        limit = {"float32": 2e-6, "float64": 1e-14}[dtype]
+        for ours, theirs in zip(found, exact, strict=True):
+            worst = np.abs(np.asarray(ours) - theirs).max()
+            assert worst < limit * np.abs(theirs).max(), (d, degree)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["sig", "sig_jvp", "sig_backprop", "sig_hvp"])
 def test_paths_beside_the_cpu(gpu, name, dtype):

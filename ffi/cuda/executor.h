@@ -25,9 +25,10 @@ namespace cuda {
                   f(kJoinTangentWhole, JoinForward<true, true>)                        \
                       f(kJoinAdjointWhole, JoinAdjoint<false, true>)                   \
                           f(kJoinAdjointTangentWhole, JoinAdjoint<true, true>)         \
-                              f(kJoinForwardThree, JoinOfThree<false>)                 \
-                                  f(kJoinAdjointThree, JoinOfThree<true>)              \
-                                      f(kJoinSums, JoinSums)
+                              f(kJoinSums, JoinSums)
+// Of joins too, with code for some dimensions.
+#define JAX_SIGLIB_FOR_EACH_ROOTS_KERNEL(f) \
+  f(kJoinForwardRoots, JoinRoots<false>) f(kJoinAdjointRoots, JoinRoots<true>)
 #define JAX_SIGLIB_FOR_EACH_PATH_KERNEL(f)                                            \
   f(kPathForward, PathForward<false>) f(kPathTangent, PathForward<true>)              \
       f(kPathAdjoint, PathBackward<false>) f(kPathAdjointTangent, PathBackward<true>) \
@@ -51,10 +52,11 @@ namespace cuda {
 #define JAX_SIGLIB_NAME(name, ...) name,
 enum class Kernel {
   JAX_SIGLIB_FOR_EACH_JOIN_KERNEL(JAX_SIGLIB_NAME)
-      JAX_SIGLIB_FOR_EACH_PATH_KERNEL(JAX_SIGLIB_NAME)
-          JAX_SIGLIB_FOR_EACH_BRANCH_KERNEL(JAX_SIGLIB_NAME)
-              JAX_SIGLIB_FOR_EACH_COMBINE_KERNEL(JAX_SIGLIB_NAME)
-                  JAX_SIGLIB_FOR_EACH_ROWS_KERNEL(JAX_SIGLIB_NAME)
+      JAX_SIGLIB_FOR_EACH_ROOTS_KERNEL(JAX_SIGLIB_NAME)
+          JAX_SIGLIB_FOR_EACH_PATH_KERNEL(JAX_SIGLIB_NAME)
+              JAX_SIGLIB_FOR_EACH_BRANCH_KERNEL(JAX_SIGLIB_NAME)
+                  JAX_SIGLIB_FOR_EACH_COMBINE_KERNEL(JAX_SIGLIB_NAME)
+                      JAX_SIGLIB_FOR_EACH_ROWS_KERNEL(JAX_SIGLIB_NAME)
 };
 #undef JAX_SIGLIB_NAME
 

@@ -235,14 +235,14 @@ std::vector<nb::dict> DescribeJoin(int64_t dimension, int64_t degree, bool prepe
   const JoinKind kind{dual, adjoint, entry_bytes};
   std::vector<nb::dict> out;
   for (const JoinStage& stage : PlanJoin(limits, levels, prepend, batch, kind)) {
-    nb::dict entry = Describe(PlanJoinLaunch(limits, levels, stage, batch, kind));
+    nb::dict entry = Describe(PlanJoinLaunch(limits, levels, prepend, stage, batch, kind));
     entry["from"] = stage.from;
     entry["to"] = stage.to;
     entry["words"] = stage.words;
     entry["tiles"] = stage.tiles;
     entry["crew"] = stage.crew;
     entry["elements"] = stage.elements;
-    entry["three"] = stage.three;
+    entry["depth"] = stage.depth;
     entry["rows"] = stage.rows;
     entry["groups"] = stage.groups;
     out.push_back(entry);

@@ -1,4 +1,6 @@
 // The calls of the join family.
+#include <algorithm>
+
 #include "calls.h"
 #include "join_run.h"
 #include "operands.h"
@@ -11,11 +13,11 @@ namespace {
 Kernel Whole(Kernel kernel, const JoinStage& stage) {
   switch (kernel) {
     case Kernel::kJoinForward:
-      return stage.three ? Kernel::kJoinForwardThree : Kernel::kJoinForwardWhole;
+      return stage.depth > 0 ? Kernel::kJoinForwardRoots : Kernel::kJoinForwardWhole;
     case Kernel::kJoinTangent:
       return Kernel::kJoinTangentWhole;
     case Kernel::kJoinAdjoint:
-      return stage.three ? Kernel::kJoinAdjointThree : Kernel::kJoinAdjointWhole;
+      return stage.depth > 0 ? Kernel::kJoinAdjointRoots : Kernel::kJoinAdjointWhole;
     case Kernel::kJoinAdjointTangent:
       return Kernel::kJoinAdjointTangentWhole;
     default:
@@ -28,6 +30,7 @@ Kernel Whole(Kernel kernel, const JoinStage& stage) {
 void RunJoin(JoinJob& job, Dtype dtype, Kernel kernel, JoinKind kind, Executor& executor) {
   if (job.batch == 0) return;
   kind.entry_bytes = ComputedBytes(dtype);
+  kind.half = dtype == Dtype::kFloat16 || dtype == Dtype::kBFloat16;
   const Levels& levels = job.levels;
   const int64_t d = levels.dimension(), order = kind.dual ? 2 : 1;
   const auto stages = PlanJoin(executor.limits, levels, job.prepend, job.batch, kind);
@@ -38,10 +41,16 @@ void RunJoin(JoinJob& job, Dtype dtype, Kernel kernel, JoinKind kind, Executor& 
   job.first_share = 0;
   for (const JoinStage& stage : stages) {
     job.stage = stage;
-    job.at = JoinWorkspace(levels, stage, kind.dual, kind.adjoint);
+    job.at = PlanJoinWorkspace(levels, job.prepend, stage, kind);
     job.by_words = Divisor(stage.words);
     job.by_crew = Divisor(stage.crew);
     job.by_groups = Divisor(stage.groups);
+    if (stage.depth > 0) {
+      const int64_t beside = LevelsBeside(kind.adjoint, levels.degree(), stage.root);
+      job.by_whole =
+          Divisor(static_cast<int32_t>(levels.Length() + (job.scalar_term ? 1 : 0)));
+      job.by_beside = Divisor(std::max(1, static_cast<int32_t>(levels.Offset(beside + 1))));
+    }
     job.from_above = job.to_below;
     job.to_below = nullptr;
     if (kind.adjoint && stage.from > 0) {
@@ -49,7 +58,8 @@ void RunJoin(JoinJob& job, Dtype dtype, Kernel kernel, JoinKind kind, Executor& 
           order * (levels.degree() - stage.from) * levels.Size(stage.from);
       job.to_below = executor.Allocate(job.batch * chains * kind.entry_bytes);
     }
-    const Launch launch = PlanJoinLaunch(executor.limits, levels, stage, job.batch, kind);
+    const Launch launch =
+        PlanJoinLaunch(executor.limits, levels, job.prepend, stage, job.batch, kind);
     void* const workspace =
         launch.global_bytes() > 0 ? executor.Allocate(launch.global_bytes()) : nullptr;
     executor.Run(

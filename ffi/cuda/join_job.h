@@ -10,6 +10,7 @@
 #include "divisor.h"
 #include "lead.h"
 #include "levels.h"
+#include "roots_plan.h"
 
 namespace jax_siglib {
 namespace cuda {
@@ -30,8 +31,10 @@ struct JoinStage {
   int32_t crew = 1;      // threads for an element
   int32_t elements = 1;  // of a block, or, of the last one, fewer
   int32_t groups = 1;    // of rows; for ct_v they are added up apart
-  bool three = false;    // done by join_three.h
-  int32_t rows = 1;      // whose children are brought into the workspace together (adjoint)
+  // Done by join_roots.h: levels above the roots, or 0; that of the roots; the letters of
+  // its code (roots_plan.h).
+  int32_t depth = 0, root = 0, letters = 0;
+  int32_t rows = 1;  // whose children are brought into the workspace together (adjoint)
 
   // What blocks take in turn: some elements, or a tile of one.
   JAX_SIGLIB_BOTH int64_t Items(int64_t batch) const {
@@ -39,29 +42,39 @@ struct JoinStage {
   }
 };
 
-// Threads of a block of join_three.h. That it is the same number for all tells the compiler
+// Threads of a block of join_roots.h. That it is the same number for all tells the compiler
 // how far the entries that one of them reads lie apart.
-constexpr int32_t kThreadsOfThree = 256;
+constexpr int32_t kThreadsOfRoots = 128;
 
-// Where things lie in a block's workspace. Of those of join_three.h: signatures, with a
+// Where things lie in a block's workspace. Of those of join_roots.h: signatures, with a
 // scalar term; from `own` on the displacements; from `path` on, of the adjoint, S without
-// level 3; and the sums, of each letter. Otherwise: the inverses, and what each element has
-// of its own, from `own` on, `apart` entries behind that of the last. All levels are words
-// of the tile by number, and of chains the first of all levels, in their order, lie in
-// front of all others: there, and in front of that, S is loaded as it lies in memory.
+// level N; and what each element's roots find, from `sums` on, `apart` entries behind that
+// of the last. Otherwise: the inverses, and what each element has of its own, from `own`
+// on, `apart` entries behind that of the last. All levels are words of the tile by number,
+// and of chains the first of all levels, in their order, lie in front of all others: there,
+// and in front of that, S is loaded as it lies in memory.
 struct JoinWorkspace {
   JoinWorkspace() = default;
+  // Of a stage that is done by join_roots.h.
+  JoinWorkspace(const Levels& levels, bool prepend, const JoinStage& stage, bool adjoint,
+                int64_t entry_bytes) {
+    const int64_t d = levels.dimension(), n = stage.elements;
+    auto places = [&](int64_t entries) {
+      return PlaceOfRoots(stage.letters, prepend, static_cast<int32_t>(entry_bytes),
+                          static_cast<int32_t>(entries));
+    };
+    own = places(n * (levels.Length() + 1));
+    path = own + n * d;
+    const int32_t beside = LevelsBeside(adjoint, levels.degree(), stage.root);
+    sums = path + places(n * levels.Offset(beside + 1));
+    const int64_t below = stage.root > 1 ? stage.root - 1 : 0;
+    apart = adjoint ? ((below + (d | 1)) * stage.crew + stage.groups * d) | 1 : 0;
+    total = sums + n * apart;
+  }
   JoinWorkspace(const Levels& levels, const JoinStage& stage, bool dual, bool adjoint)
       : order(dual ? 2 : 1) {
     const int64_t d = levels.dimension();
     const int64_t words = stage.words;
-    if (stage.three) {
-      own = stage.elements * (levels.Length() + 1);
-      path = own + stage.elements * d;
-      sums = path + (adjoint ? stage.elements * (d + d * d) : 0);
-      total = sums + (adjoint ? stage.elements * d * (d | 1) : 0);
-      return;
-    }
     own = levels.degree();
     path = order * d;
     chains = path + 2 * order * stage.from * words;
@@ -115,6 +128,8 @@ struct JoinJob {
   JoinWorkspace at;
   // By the stage's numbers: to make one takes a GPU as long as much else.
   Divisor by_words, by_crew, by_groups;
+  // By the entries of rows (join_roots.h): of signatures, and of S beside them.
+  Divisor by_whole, by_beside;
 
   // Of the adjoint. Chains at the stage's highest level, from the tiles above it, and at
   // its lowest, for those below: of each element N-k chains of d^k words (their tangents

@@ -6,7 +6,7 @@
 
 #include "items.h"
 #include "join_descent.h"
-#include "join_three.h"
+#include "join_roots.h"
 #include "join_tile.h"
 
 namespace jax_siglib {
@@ -52,22 +52,24 @@ struct JoinAdjoint {
   }
 };
 
-// sig_join, or its adjoint, of small signatures of degree 3.
+// sig_join, or its adjoint, of small signatures.
 template <bool kAdjoint>
-struct JoinOfThree {
-  using Job = JoinJob;
-  static constexpr bool kOnlyShared = true;
+struct JoinRoots {
+  template <class Roots>
+  struct Of {
+    using Job = JoinJob;
 
-  template <class S, class Block>
-  static JAX_SIGLIB_KERNEL void Run(const Block& block, const JoinJob& job,
-                                    void* workspace) {
-    using T = typename Computed<S>::Type;
-    ForItems(block, job.stage.Items(job.batch), [&](int64_t item) {
-      JoinThree<S, kAdjoint, Block>(block, job, item * job.stage.elements,
-                                    static_cast<T*>(workspace))
-          .Run();
-    });
-  }
+    template <class S, class Block>
+    static JAX_SIGLIB_KERNEL void Run(const Block& block, const JoinJob& job,
+                                      void* workspace) {
+      using T = typename Computed<S>::Type;
+      ForItems(block, job.stage.Items(job.batch), [&](int64_t item) {
+        JoinOfRoots<S, kAdjoint, Roots::letters, Roots::depth, Roots::prepend, Block>(
+            block, job, item * job.stage.elements, static_cast<T*>(workspace))
+            .Run();
+      });
+    }
+  };
 };
 
 // Adds up the tiles' shares of ct_displacement. In double: what one tile adds must not lose

@@ -11,6 +11,7 @@
 #include "join_job.h"
 #include "launch.h"
 #include "levels.h"
+#include "roots_plan.h"
 
 namespace jax_siglib {
 namespace cuda {
@@ -33,6 +34,7 @@ constexpr int64_t kLeastRun = 16;
 struct JoinKind {
   bool dual, adjoint;
   int64_t entry_bytes;  // of what is computed with
+  bool half = false;    // what lies in arrays
 };
 
 // The highest levels up to `to`, with about this many rows in a tile at most.
@@ -58,17 +60,22 @@ inline bool IsWhole(const Levels& levels, const JoinStage& stage) {
 }
 
 // A stage's workspace, in bytes, after the choice of what is staged.
-inline int64_t JoinWorkspaceBytes(const Levels& levels, const JoinStage& stage,
-                                  const JoinKind& kind) {
-  return JoinWorkspace(levels, stage, kind.dual, kind.adjoint).total * kind.entry_bytes;
+inline JoinWorkspace PlanJoinWorkspace(const Levels& levels, bool prepend,
+                                       const JoinStage& stage, const JoinKind& kind) {
+  if (stage.depth == 0) return JoinWorkspace(levels, stage, kind.dual, kind.adjoint);
+  return JoinWorkspace(levels, prepend, stage, kind.adjoint, kind.entry_bytes);
+}
+inline int64_t JoinWorkspaceBytes(const Levels& levels, bool prepend,
+                                  const JoinStage& stage, const JoinKind& kind) {
+  return PlanJoinWorkspace(levels, prepend, stage, kind).total * kind.entry_bytes;
 }
 
-inline Launch PlanJoinLaunch(const Limits& limits, const Levels& levels,
+inline Launch PlanJoinLaunch(const Limits& limits, const Levels& levels, bool prepend,
                              const JoinStage& stage, int64_t batch, const JoinKind& kind) {
   const int64_t threads =
-      stage.three ? kThreadsOfThree : CeilDiv(stage.crew * stage.elements, 32) * 32;
+      stage.depth > 0 ? kThreadsOfRoots : CeilDiv(stage.crew * stage.elements, 32) * 32;
   return PlanLaunch(limits, stage.Items(batch), 8 * threads,
-                    JoinWorkspaceBytes(levels, stage, kind));
+                    JoinWorkspaceBytes(levels, prepend, stage, kind));
 }
 
 // Who does what of a stage's tiles, of so many rows, with so many threads for each or, if a
@@ -121,22 +128,45 @@ inline void PlanElements(const Limits& limits, const Levels& levels, bool prepen
       std::max<int64_t>(1, std::min({kMostCrew / stage.crew, fit, most})));
 }
 
-// Whether they are to be done by join_three.h, and if, of how many elements a block has.
-inline bool PlanThree(const Limits& limits, const Levels& levels, int64_t batch,
-                      const JoinKind& kind, JoinStage& stage) {
-  if (kind.dual || levels.degree() != 3) return false;
-  stage.three = true;
-  stage.crew = levels.dimension();
-  stage.elements = 1;
-  const int64_t bytes = JoinWorkspaceBytes(levels, stage, kind);
-  // Threads enough, although each has the words of a letter.
-  stage.three = stage.crew * kBytesTogether >= kThreadsTogether * bytes / 2 &&
-                bytes <= limits.shared_bytes;
-  if (stage.three)
-    stage.elements =
-        static_cast<int32_t>(std::min({kMostCrew / stage.crew, limits.shared_bytes / bytes,
-                                       MostElements(limits, batch)}));
-  return stage.three;
+// Groups of roots, if there are more, whose sums for ct_v are added up apart.
+constexpr int64_t kGroupsOfRoots = 16;
+// Entries of a signature of more than three letters that goes root by root forward.
+constexpr int64_t kMostOfRoots = 2048;
+// Roots that there should be in a multiprocessor's memory: two warps for each scheduler.
+constexpr int64_t kLeastRootsTogether = 256;
+
+// Whether signatures are to be done by join_roots.h, and if, how.
+inline bool PlanRoots(const Limits& limits, const Levels& levels, bool prepend,
+                      int64_t batch, const JoinKind& kind, JoinStage& stage) {
+  const int32_t d = levels.dimension(), degree = levels.degree();
+  const int32_t letters = LettersOfRoots(d, kind.half);
+  const int32_t depth = DepthOfRoots(letters, degree);
+  if (kind.dual || d == 1 || depth == 0 || degree - depth > MostRoot(letters, depth))
+    return false;
+  // Those for which tiles take fewer instructions, or meet less in the banks.
+  if (d > 3 && !kind.adjoint && levels.Length() > kMostOfRoots) return false;
+  if (d > 11 && degree > 2) return false;
+  const int64_t roots = levels.Size(degree - depth);
+  if (roots > kThreadsOfRoots || levels.Length() * kind.entry_bytes > limits.shared_bytes)
+    return false;
+  JoinStage plan;
+  plan.to = degree;
+  plan.depth = depth;
+  plan.root = degree - depth;
+  plan.letters = letters;
+  plan.crew = static_cast<int32_t>(roots);
+  plan.groups = static_cast<int32_t>(std::min(roots, kGroupsOfRoots));
+  const int64_t bytes = JoinWorkspaceBytes(levels, prepend, plan, kind);
+  // Threads enough, although each has all words of a root.
+  if (roots * kBytesTogether < kLeastRootsTogether * bytes || bytes > limits.shared_bytes)
+    return false;
+  plan.elements = static_cast<int32_t>(std::min(
+      {kThreadsOfRoots / roots, limits.shared_bytes / bytes, MostElements(limits, batch)}));
+  // What is rounded for one may be more for several.
+  while (JoinWorkspaceBytes(levels, prepend, plan, kind) > limits.shared_bytes)
+    --plan.elements;
+  stage = plan;
+  return true;
 }
 
 // Of JoinSums, which adds up in double.
@@ -153,7 +183,9 @@ inline int32_t SumsGroups(int64_t dimension, int64_t shares) {
 // From the top down.
 inline std::vector<JoinStage> PlanJoin(const Limits& limits, const Levels& levels,
                                        bool prepend, int64_t batch, const JoinKind& kind) {
-  std::vector<JoinStage> stages;
+  std::vector<JoinStage> stages(1);
+  if (PlanRoots(limits, levels, prepend, batch, kind, stages[0])) return stages;
+  stages.clear();
   int64_t to = levels.degree();
   do {
     const int64_t all = to == 0 ? 1 : levels.Size(to - 1);
@@ -166,14 +198,14 @@ inline std::vector<JoinStage> PlanJoin(const Limits& limits, const Levels& level
     for (;; rows /= 2) {
       stage = TopStage(levels, prepend, to, rows);
       const int64_t of_tile = to == 0 ? 1 : stage.words * levels.Size(to - 1 - stage.from);
-      if (IsWhole(levels, stage) && PlanThree(limits, levels, batch, kind, stage)) break;
       if (IsWhole(levels, stage))
         PlanElements(limits, levels, prepend, batch, kind, of_tile, stage);
       else
         PlanCrew(levels, prepend, kind, of_tile,
                  std::min(kMostCrew, CeilDiv(of_tile, kRowsOfEach) * levels.dimension()),
                  stage);
-      if (rows <= 1 || JoinWorkspaceBytes(levels, stage, kind) <= limits.shared_bytes)
+      if (rows <= 1 ||
+          JoinWorkspaceBytes(levels, prepend, stage, kind) <= limits.shared_bytes)
         break;
     }
     stages.push_back(stage);

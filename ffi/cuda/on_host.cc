@@ -10,34 +10,13 @@
 #include "join_kernels.h"
 #include "path_kernels.h"
 #include "rows_kernels.h"
+#include "storage.h"
 #if defined(__SANITIZE_THREAD__)
 #include "thread_block.h"
 #endif
 
 namespace jax_siglib {
 namespace cuda {
-
-namespace {
-
-// f(S{}) for what arrays of this dtype hold.
-template <class F>
-void WithStorage(Dtype dtype, F&& f) {
-  switch (dtype) {
-    case Dtype::kFloat16:
-      return f(Float16{});
-    case Dtype::kBFloat16:
-      return f(BFloat16{});
-    case Dtype::kFloat32:
-      return f(float{});
-    case Dtype::kFloat64:
-      return f(double{});
-    case Dtype::kOther:
-      break;
-  }
-  throw std::runtime_error("no kernel for this dtype");
-}
-
-}  // namespace
 
 void* HostExecutor::Allocate(int64_t bytes) {
   memory_.push_back(Garbage(bytes));
@@ -85,8 +64,33 @@ void HostExecutor::RunBody(const typename Body::Job& job, const Launch& launch,
 
 void HostExecutor::Run(Kernel kernel, Dtype dtype, const JoinJob& job, const Launch& launch,
                        void* workspace) {
+  if (job.stage.depth > 0) return RunRoots(kernel, dtype, job, launch);
   JAX_SIGLIB_SWITCH(JAX_SIGLIB_FOR_EACH_JOIN_KERNEL);
 }
+
+#define JAX_SIGLIB_ROOTS_CASE(name, ...)                                              \
+  case Kernel::name:                                                                  \
+    return WithRoots<sizeof(S) == 2>(                                                 \
+        job.stage.letters, job.stage.depth, job.prepend, [&](auto roots) {            \
+          RunBody<typename __VA_ARGS__::template Of<decltype(roots)>, S>(job, launch, \
+                                                                         nullptr);    \
+        });
+
+void HostExecutor::RunRoots(Kernel kernel, Dtype dtype, const JoinJob& job,
+                            const Launch& launch) {
+  if (launch.global_bytes() > 0 || launch.threads != kThreadsOfRoots)
+    throw std::runtime_error("no such launch of roots");
+  WithStorage(dtype, [&](auto zero) {
+    using S = decltype(zero);
+    switch (kernel) {
+      JAX_SIGLIB_FOR_EACH_ROOTS_KERNEL(JAX_SIGLIB_ROOTS_CASE)
+      default:
+        throw std::runtime_error("wrong kernel");
+    }
+  });
+}
+
+#undef JAX_SIGLIB_ROOTS_CASE
 
 void HostExecutor::Run(Kernel kernel, Dtype dtype, const PathJob& job, const Launch& launch,
                        void* workspace) {

@@ -86,6 +86,7 @@ class HostExecutor final : public Executor {
   int64_t launches() const { return launches_; }
 
  private:
+  void RunRoots(Kernel kernel, Dtype dtype, const JoinJob& job, const Launch& launch);
   template <class Body, class S>
   void RunBody(const typename Body::Job& job, const Launch& launch, char* workspace);
 

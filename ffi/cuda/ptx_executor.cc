@@ -15,6 +15,7 @@ std::string BodyOf(Kernel kernel) {
     return #__VA_ARGS__;
   switch (kernel) {
     JAX_SIGLIB_FOR_EACH_JOIN_KERNEL(JAX_SIGLIB_CASE)
+    JAX_SIGLIB_FOR_EACH_ROOTS_KERNEL(JAX_SIGLIB_CASE)
     JAX_SIGLIB_FOR_EACH_PATH_KERNEL(JAX_SIGLIB_CASE)
     JAX_SIGLIB_FOR_EACH_BRANCH_KERNEL(JAX_SIGLIB_CASE)
     JAX_SIGLIB_FOR_EACH_COMBINE_KERNEL(JAX_SIGLIB_CASE)
@@ -78,6 +79,15 @@ void PtxExecutor::Carry(const std::string& kernel, const std::string& arguments,
 
 void PtxExecutor::Run(Kernel kernel, Dtype dtype, const JoinJob& job, const Launch& launch,
                       void* workspace) {
+  if (job.stage.depth > 0) {
+    const std::string letters = std::to_string(job.stage.letters);
+    const std::string depth = std::to_string(job.stage.depth);
+    const char* const prepend = job.prepend ? "true" : "false";
+    return Carry("RootsOnDevice",
+                 BodyOf(kernel) + ", RootsOf<" + letters + ", " + depth + ", " + prepend +
+                     ">, " + StorageOf(dtype),
+                 job, launch, nullptr);
+  }
   const char* const shared = workspace == nullptr ? "true" : "false";
   Carry("JoinOnDevice", BodyOf(kernel) + ", " + StorageOf(dtype) + ", " + shared, job,
         launch, workspace);

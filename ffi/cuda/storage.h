@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <stdexcept>
 #include <type_traits>
 
 #include "../arrays.h"
@@ -129,6 +130,24 @@ JAX_SIGLIB_KERNEL void WithStored(Dtype dtype, F&& f) {
     if (dtype == Dtype::kFloat32) return f(float{});
   }
   f(T{});
+}
+
+// f(S{}) for what arrays of this dtype hold: of callers on the host.
+template <class F>
+void WithStorage(Dtype dtype, F&& f) {
+  switch (dtype) {
+    case Dtype::kFloat16:
+      return f(Float16{});
+    case Dtype::kBFloat16:
+      return f(BFloat16{});
+    case Dtype::kFloat32:
+      return f(float{});
+    case Dtype::kFloat64:
+      return f(double{});
+    case Dtype::kOther:
+      break;
+  }
+  throw std::runtime_error("no kernel for this dtype");
 }
 
 // kCount numbers side by side, of kPadded that begin where so many bytes, or 16, do.

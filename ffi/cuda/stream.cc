@@ -13,19 +13,9 @@ namespace {
 template <class Job>
 void RunFor(Dtype dtype, Kernel kernel, const Job& job, const Launch& launch,
             void* workspace, cudaStream_t stream) {
-  switch (dtype) {
-    case Dtype::kFloat16:
-      return RunOnStream<Float16>(kernel, job, launch, workspace, stream);
-    case Dtype::kBFloat16:
-      return RunOnStream<BFloat16>(kernel, job, launch, workspace, stream);
-    case Dtype::kFloat32:
-      return RunOnStream<float>(kernel, job, launch, workspace, stream);
-    case Dtype::kFloat64:
-      return RunOnStream<double>(kernel, job, launch, workspace, stream);
-    case Dtype::kOther:
-      break;
-  }
-  throw std::runtime_error("no kernel for this dtype");
+  WithStorage(dtype, [&](auto zero) {
+    RunOnStream<decltype(zero)>(kernel, job, launch, workspace, stream);
+  });
 }
 
 }  // namespace
@@ -50,7 +40,9 @@ void* StreamExecutor::Allocate(int64_t bytes) {
 
 void StreamExecutor::Run(Kernel kernel, Dtype dtype, const JoinJob& job,
                          const Launch& launch, void* workspace) {
-  RunFor(dtype, kernel, job, launch, workspace, stream_);
+  if (job.stage.depth == 0) return RunFor(dtype, kernel, job, launch, workspace, stream_);
+  WithStorage(dtype,
+              [&](auto zero) { RunRoots<decltype(zero)>(kernel, job, launch, stream_); });
 }
 
 void StreamExecutor::Run(Kernel kernel, Dtype dtype, const PathJob& job,

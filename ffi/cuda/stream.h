@@ -46,6 +46,10 @@ template <class S, class Job>
 void RunOnStream(Kernel kernel, const Job& job, const Launch& launch, void* workspace,
                  cudaStream_t stream);
 
+// The same of joins that go root by root; roots_kernels.cu, compiled for each S.
+template <class S>
+void RunRoots(Kernel kernel, const JoinJob& job, const Launch& launch, cudaStream_t stream);
+
 // The same of branches, computed with as T: branch_kernels.cu, compiled for each T.
 template <class T>
 void RunBranches(Kernel kernel, const BranchJob& job, const Launch& launch,

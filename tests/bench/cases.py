@@ -128,6 +128,8 @@ GPU_JOINS = [
     (1 << 14, 2, 10),
     (512, 20, 4),
     (8, 10, 7),
+    (1 << 18, 3, 4),
+    (1 << 18, 2, 6),
 ]
 SIGNAX_GAIN = 10.0  # jitted signature and gradient, at least
 PEER_BYTES = 4 << 30  # a peer that would keep more signatures than this gets fewer paths
