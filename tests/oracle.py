@@ -56,27 +56,34 @@ def _product(left, right, prepend):
     return np.multiply.outer(*((right, left) if prepend else (left, right))).ravel()
 
 
+def _exp(v, degree):
+    """v^{⊗m} / m! for m = 0..degree."""
+    return [power / factorial(m) for m, power in enumerate(_powers(v, degree))]
+
+
 def sig_join(sig, v, d, degree, prepend=False):
-    s, power = _levels(sig, d, degree, 1), _powers(v, degree)
+    s, exp = _levels(sig, d, degree, 1), _exp(v, degree)
     out = [
-        sum(_product(s[n - m], power[m], prepend) / factorial(m) for m in range(n + 1))
-        for n in range(degree + 1)
+        sum(_product(s[n - m], exp[m], prepend) for m in range(n + 1)) for n in range(degree + 1)
     ]
     return _flat(out, sig)
 
 
 def sig_join_jvp(sig, v, t_sig, t_v, d, degree, prepend=False):
     s, t_s, power = _levels(sig, d, degree, 1), _levels(t_sig, d, degree, 0), _powers(v, degree)
+    exp = _exp(v, degree)
+    # d(v⊗...⊗v): the tangent in the place of each factor in turn.
+    t_exp = [power[0] * _number(0, v)] + [
+        sum(_product(_product(power[a], t_v, False), power[m - 1 - a], False) for a in range(m))
+        / factorial(m)
+        for m in range(1, degree + 1)
+    ]
     out = []
     for n in range(degree + 1):
         level = _product(t_s[n], power[0], prepend)
         for m in range(1, n + 1):
-            # d(v⊗...⊗v): the tangent in the place of each factor in turn.
-            t_power = sum(
-                _product(_product(power[a], t_v, False), power[m - 1 - a], False) for a in range(m)
-            )
-            moved = _product(t_s[n - m], power[m], prepend) + _product(s[n - m], t_power, prepend)
-            level = level + moved / factorial(m)
+            moved = _product(t_s[n - m], exp[m], prepend) + _product(s[n - m], t_exp[m], prepend)
+            level = level + moved
         out.append(level)
     return _flat(out, t_sig)
 
@@ -85,15 +92,16 @@ def sig_join_backprop(g, sig, v, d, degree, prepend=False):
     s, gs, power = _levels(sig, d, degree, 1), _levels(g, d, degree, 0), _powers(v, degree)
     ct_s = [level * _number(0, v) for level in s]
     ct_v = v * _number(0, v)
-    for n in range(1, degree + 1):
-        for m in range(n + 1):
+    for m in range(degree + 1):
+        x = 0  # the cotangent of v^{⊗m}
+        for n in range(max(m, 1), degree + 1):
             rows = gs[n].reshape((d**m, -1) if prepend else (-1, d**m))
             rows = (rows.T if prepend else rows) / factorial(m)  # word of S, word of v^m
             if n > m:  # the scalar term is a constant
                 ct_s[n - m] = ct_s[n - m] + rows @ power[m]
-            x = s[n - m] @ rows
-            for a in range(m):
-                ct_v = ct_v + (power[a] @ x.reshape(d**a, -1)).reshape(d, -1) @ power[m - 1 - a]
+            x = x + s[n - m] @ rows
+        for a in range(m):
+            ct_v = ct_v + (power[a] @ x.reshape(d**a, -1)).reshape(d, -1) @ power[m - 1 - a]
     return _flat(ct_s, sig), ct_v
 
 
