@@ -82,6 +82,12 @@ def main():
         paths(3, 4, 9, 2)
         streams(3, 3, 4, 2, False)
         print("small" if small else "whole", "done", flush=True)
+    host.configure(True, 1 << 20, 0, False)
+    host.as_if(1, 1 << 20)  # as many in a block as it has room for, the last one not full
+    for prepend in (False, True):
+        for size in ((2, 3, 200), (2, 6, 70), (3, 4, 20), (5, 3, 30), (8, 3, 20), (10, 2, 70)):
+            joins(*size, prepend)
+    print("crowded", "done", flush=True)
 
 
 if __name__ == "__main__":
