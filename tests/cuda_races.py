@@ -20,7 +20,7 @@ def length(d, degree):
 
 
 def joins(d, degree, batch, prepend):
-    entries = length(d, degree)
+    entries = length(d, degree) + prepend  # with the scalar term, or without
     sig, g, t_sig = draw(3, batch, entries)
     v, t_v = draw(2, batch, d)
     static = d, degree, prepend, 1

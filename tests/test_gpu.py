@@ -127,20 +127,9 @@ def test_torch(gpu, op, dtype, torch):
 
 # Of small ones several in a block, by every code for them; the last ones in tiles.
 JOINED = [
-    (2, 2),
-    (2, 3),
-    (2, 4),
-    (2, 10),
-    (3, 2),
-    (3, 7),
-    (4, 3),
-    (4, 6),
-    (5, 5),
-    (6, 4),
-    (7, 3),
-    (8, 4),
-]
-JOINED += [(10, 3), (12, 2), (10, 5), (20, 3)]
+    (2, 2), (2, 3), (2, 4), (2, 10), (3, 2), (3, 7), (4, 3), (4, 6), (5, 5), (6, 4), (7, 3), (8, 4),
+    (10, 3), (12, 2), (10, 5), (20, 3),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("prepend", [False, True])

@@ -186,15 +186,18 @@ class JoinOfRoots {
         to[place + Places()(u * kThreadsOfRoots)] = x[u];
     });
   }
-  // Where the result is the cotangent's own array, level N is there already.
+  // Whether the result is the cotangent's own array, where level N is already.
+  JAX_SIGLIB_KERNEL bool InPlace() const {
+    return kAdjoint && job_.out.data == job_.ct_out.data;
+  }
   JAX_SIGLIB_KERNEL void TakeAway(int32_t t) const {
-    const bool in_place = kAdjoint && job_.out.data == job_.ct_out.data;
-    Share<S>(
-        t, job_.out, in_place ? Lower() : Whole(), [&](S* out, int32_t place, auto number) {
-          JAX_SIGLIB_IN_FULL
-          for (int32_t u = 0; u < decltype(number)::value; ++u)
-            Store(out, u * kThreadsOfRoots, rows_[place + Places()(u * kThreadsOfRoots)]);
-        });
+    Share<S>(t, job_.out, InPlace() ? Lower() : Whole(),
+             [&](S* out, int32_t place, auto number) {
+               JAX_SIGLIB_IN_FULL
+               for (int32_t u = 0; u < decltype(number)::value; ++u)
+                 Store(out, u * kThreadsOfRoots,
+                       rows_[place + Places()(u * kThreadsOfRoots)]);
+             });
   }
 
   JAX_SIGLIB_KERNEL void BringLetters(int32_t e, int32_t w) const {
@@ -204,7 +207,8 @@ class JoinOfRoots {
     for (int32_t j = w; j < levels_.dimension(); j += roots_) to[j] = Load(v, j);
   }
   JAX_SIGLIB_KERNEL void TakeLettersAway(int32_t e, int32_t w) const {
-    if (scalar_ == 1 && w == 0) Store(job_.out.At<S>(job_.lead, first_ + e), -1, T(0));
+    if (InPlace() && scalar_ == 1 && w == 0)
+      Store(job_.out.At<S>(job_.lead, first_ + e), -1, T(0));
     S* const ct_v = job_.ct_displacement.At<S>(job_.lead, first_ + e);
     const int32_t d = levels_.dimension();
     JAX_SIGLIB_ROLLED
