@@ -118,25 +118,37 @@ def side_by_side(d: int) -> None:
 
     High degrees take more steps to be worth it.
     """
-    which = np.arange(19) * 2 % 3  # more than the widest vector holds; three paths in turn
     high = LONG_SUMS.get(d, 5)
     sizes = [*itertools.product((1, 2, 3), POINTS), (high, 18 if high < 7 else 40)]
     for index, (degree, points) in enumerate(sizes):
         if d > 40 and degree > 1:  # level 2 of 300 letters is read by large()
             continue
-        case = Case(d, degree, False, bool(index % 2), points)
-        for op in SIDE_BY_SIDE:
-            arrays = op.draw(4, case, "float64", (3,))
-            arrays = [x / 8 if x.shape[-2:] == (points, d) else x for x in arrays]
-            if op.name == "sig_backprop":
-                arrays[1] = BY_NAME["sig"].truth(arrays[:1], case, (3,)).results[0]
-            truth = op.truth(arrays, case, (3,))
-            many = type(truth)(*([x[which] for x in part] for part in truth))
-            for dtype in DTYPES:
-                narrow = [x.astype(dtype) for x in arrays]
-                check(op, case, op.bind(case)(*narrow), truth, dtype, "three")
-                found = op.bind(case)(*(_apart(x[which]) for x in narrow))
-                check(op, case, found, many, dtype, "nineteen")
+        _three_and_nineteen(Case(d, degree, False, bool(index % 2), points))
+
+
+def tiles() -> None:
+    """Paths side by side of every dimension until tiles of the top level repeat themselves.
+
+    They do from 72 on (``Occurs`` in bundle_products.h).
+    """
+    for d in range(1, 80):
+        _three_and_nineteen(Case(d, 2, points=4))
+
+
+def _three_and_nineteen(case: Case) -> None:
+    which = np.arange(19) * 2 % 3  # more than the widest vector holds; three paths in turn
+    for op in SIDE_BY_SIDE:
+        arrays = op.draw(4, case, "float64", (3,))
+        arrays = [x / 8 if x.shape[-2:] == (case.points, case.d) else x for x in arrays]
+        if op.name == "sig_backprop":
+            arrays[1] = BY_NAME["sig"].truth(arrays[:1], case, (3,)).results[0]
+        truth = op.truth(arrays, case, (3,))
+        many = type(truth)(*([x[which] for x in part] for part in truth))
+        for dtype in DTYPES:
+            narrow = [x.astype(dtype) for x in arrays]
+            check(op, case, op.bind(case)(*narrow), truth, dtype, "three")
+            found = op.bind(case)(*(_apart(x[which]) for x in narrow))
+            check(op, case, found, many, dtype, "nineteen")
 
 
 def transformed(d: int) -> None:

@@ -22,6 +22,7 @@ for d in (2, 5, 10, 12):
     sweep.paths(d)
 for d in (1, 2, 3, 4, 5, 7, 10, 16):
     sweep.side_by_side(d)
+sweep.tiles()
 """
 
 

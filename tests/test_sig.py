@@ -28,6 +28,10 @@ def test_side_by_side(d):
     sweep.side_by_side(d)
 
 
+def test_every_tile_side_by_side():
+    sweep.tiles()
+
+
 @pytest.mark.parametrize("name", [op.name for op in sweep.SIDE_BY_SIDE])
 @pytest.mark.parametrize("dtype", sweep.DTYPES)
 def test_paths_side_by_side_do_not_meet(name, dtype):

@@ -28,21 +28,24 @@ JAX_SIGLIB_INLINE void ForStrips(int64_t d, F&& f) {
   }
 }
 
-// f(Index<R>{}, first row) for tiles of kMost rows. What is left makes one more tile, or
-// two where one would be a single row, too few sums to keep the processor busy.
-template <int kMost, class F>
-JAX_SIGLIB_INLINE void ForTiles(int64_t rows, F&& f) {
-  static_assert(kMost >= 3);
-  int64_t row = 0;
-  for (; rows - row >= kMost && rows - row != kMost + 1; row += kMost)
-    f(Index<kMost>{}, row);
-  if (rows - row == kMost + 1) {
-    f(Index<2>{}, row);
-    row += 2;
+// The rows of the next tile where so many are left: `most`, or what is left; but not a
+// single one at the end, too few sums to keep the processor busy.
+constexpr int64_t RowsOfTile(int64_t most, int64_t left) {
+  return left < most ? left : left == most + 1 ? 2 : most;
+}
+
+// Whether a tile of so many rows and columns occurs: of a matrix of d rows, or a single
+// one, and d columns, in strips and tiles of at most so many. When there are as many strips
+// as a strip has columns all have the most or one less, and that with every number of rows.
+constexpr bool Occurs(int rows, int most_rows, int columns, int most_columns) {
+  if (rows == 1) return true;
+  for (int d = columns; d <= most_columns * (most_columns + 1); ++d) {
+    const int strips = (d + most_columns - 1) / most_columns;
+    if (columns != d / strips && columns != (d + strips - 1) / strips) continue;
+    for (int64_t left = d; left > 0; left -= RowsOfTile(most_rows, left))
+      if (RowsOfTile(most_rows, left) == rows) return true;
   }
-  Unroll<1, kMost>([&](auto left) JAX_SIGLIB_LAMBDA {
-    if (rows - row == left.value) f(left, row);
-  });
+  return false;
 }
 
 template <class T>
@@ -85,43 +88,62 @@ class BundleProducts {
     return columns == 4 ? 3 : 4;
   }
 
+  // f(Index<R>{}, first row) for the tiles of a strip of C columns. Each kind of tile is
+  // compiled for itself, and only those that occur: they are most of what takes its time.
+  template <int C, class F>
+  static JAX_SIGLIB_INLINE void ForTiles(int64_t rows, F&& f) {
+    constexpr int kMost = TileRows(C);
+    for (int64_t row = 0; row < rows;) {
+      const int64_t taken = RowsOfTile(kMost, rows - row);
+      Unroll<1, kMost + 1>([&](auto tile) JAX_SIGLIB_LAMBDA {
+        if constexpr (Occurs(tile.value, kMost, C, kColumns))
+          if (taken == tile.value) f(tile, row);
+      });
+      row += taken;
+    }
+  }
+
   template <int C>
   static JAX_SIGLIB_STEP void AddStrip(T* out, const T* before, const T* b, const T* v,
                                        int64_t rows, int64_t d, int64_t steps) {
-    ForTiles<TileRows(C)>(rows, [&](auto tile, int64_t row) JAX_SIGLIB_LAMBDA {
-      constexpr int R = decltype(tile)::value;
-      const T* rise = b + row * W;
-      const T* step = v;
-      V sum[R][C];
+    ForTiles<C>(rows, [&](auto tile, int64_t row) JAX_SIGLIB_LAMBDA {
+      AddTile<tile.value, C>(out, before, b, v, row, d, steps);
+    });
+  }
+
+  template <int R, int C>
+  static JAX_SIGLIB_INLINE void AddTile(T* out, const T* before, const T* b, const T* v,
+                                        int64_t row, int64_t d, int64_t steps) {
+    const T* rise = b + row * W;
+    const T* step = v;
+    V sum[R][C];
+    Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
+      Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+        sum[r.value][c.value] = Simd::Zero();
+        // What is there already of the tile behind this one: it is to be added to.
+        if (before != nullptr)
+          __builtin_prefetch(before + ((row + R + r.value) * d + c.value) * W, 1);
+      });
+    });
+    for (int64_t t = 0; t < steps; ++t) {
+      V each[R];
       Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
-        Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          sum[r.value][c.value] = Simd::Zero();
-          // What is there already of the tile behind this one: it is to be added to.
-          if (before != nullptr)
-            __builtin_prefetch(before + ((row + R + r.value) * d + c.value) * W, 1);
+        each[r.value] = Simd::Load(rise + r.value * W);
+      });
+      Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+        const V entry = InRegister(Simd::Load(step + c.value * W));
+        Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
+          sum[r.value][c.value] = Simd::MulAdd(each[r.value], entry, sum[r.value][c.value]);
         });
       });
-      for (int64_t t = 0; t < steps; ++t) {
-        V each[R];
-        Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
-          each[r.value] = Simd::Load(rise + r.value * W);
-        });
-        Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          const V entry = InRegister(Simd::Load(step + c.value * W));
-          Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
-            sum[r.value][c.value] =
-                Simd::MulAdd(each[r.value], entry, sum[r.value][c.value]);
-          });
-        });
-        rise += d * W;
-        step += d * W;
-      }
-      Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
-        Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          const int64_t at = ((row + r.value) * d + c.value) * W;
-          const V from = before == nullptr ? Simd::Zero() : Simd::Load(before + at);
-          Simd::Store(out + at, Simd::Add(from, sum[r.value][c.value]));
-        });
+      rise += d * W;
+      step += d * W;
+    }
+    Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
+      Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+        const int64_t at = ((row + r.value) * d + c.value) * W;
+        const V from = before == nullptr ? Simd::Zero() : Simd::Load(before + at);
+        Simd::Store(out + at, Simd::Add(from, sum[r.value][c.value]));
       });
     });
   }
@@ -136,7 +158,7 @@ class BundleProducts {
       if (from == 0)
         ContractStrip<C, true, kTwice>(g + at, b, v + at, kTwice ? t_v + at : nullptr, y,
                                        t_y, w + at, rows, d, steps);
-      else
+      else if constexpr (2 * C >= kColumns)  // one of several strips
         ContractStrip<C, false, kTwice>(g + at, b, v + at, kTwice ? t_v + at : nullptr, y,
                                         t_y, w + at, rows, d, steps);
     });
@@ -146,54 +168,59 @@ class BundleProducts {
   static JAX_SIGLIB_STEP void ContractStrip(const T* g, const T* b, const T* v,
                                             const T* t_v, T* y, T* t_y, T* w, int64_t rows,
                                             int64_t d, int64_t steps) {
-    ForTiles<TileRows(C)>(rows, [&](auto tile, int64_t row) JAX_SIGLIB_LAMBDA {
-      constexpr int R = decltype(tile)::value;
-      V entry[R][C];
+    ForTiles<C>(rows, [&](auto tile, int64_t row) JAX_SIGLIB_LAMBDA {
+      ContractTile<tile.value, C, kFirst, kTwice>(g, b, v, t_v, y, t_y, w, row, d, steps);
+    });
+  }
+
+  template <int R, int C, bool kFirst, bool kTwice>
+  static JAX_SIGLIB_INLINE void ContractTile(const T* g, const T* b, const T* v,
+                                             const T* t_v, T* y, T* t_y, T* w, int64_t row,
+                                             int64_t d, int64_t steps) {
+    V entry[R][C];
+    Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
+      Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+        const T* const at = g + ((row + r.value) * d + c.value) * W;
+        entry[r.value][c.value] = Simd::Load(at);
+        // The tile behind this one: the first thing done with it is to wait for it.
+        __builtin_prefetch(at + R * d * W);
+      });
+    });
+    // The rows' products with a step's increment, or its tangent.
+    auto product = [&](const T* step, T* fall) JAX_SIGLIB_LAMBDA {
+      V product[R];
       Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
-        Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          const T* const at = g + ((row + r.value) * d + c.value) * W;
-          entry[r.value][c.value] = Simd::Load(at);
-          // The tile behind this one: the first thing done with it is to wait for it.
-          __builtin_prefetch(at + R * d * W);
+        product[r.value] = kFirst ? Simd::Zero() : Simd::Load(fall + r.value * W);
+      });
+      Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+        const V at = InRegister(Simd::Load(step + c.value * W));
+        Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
+          product[r.value] = kFirst && c.value == 0 ? Simd::Mul(entry[r.value][c.value], at)
+                                                    : Simd::MulAdd(entry[r.value][c.value],
+                                                                   at, product[r.value]);
         });
       });
-      // The rows' products with a step's increment, or its tangent.
-      auto product = [&](const T* step, T* fall) JAX_SIGLIB_LAMBDA {
-        V product[R];
+      Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
+        Simd::Store(fall + r.value * W, product[r.value]);
+      });
+    };
+    for (int64_t t = 0; t < steps; ++t) {
+      const T* const rise = b + (t * d + row) * W;
+      T* const sums = w + t * d * W;
+      product(v + t * d * W, y + (t * d + row) * W);
+      if constexpr (kTwice) product(t_v + t * d * W, t_y + (t * d + row) * W);
+      V each[R];
+      Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
+        each[r.value] = InRegister(Simd::Load(rise + r.value * W));
+      });
+      Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
+        V sum = Simd::Load(sums + c.value * W);
         Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
-          product[r.value] = kFirst ? Simd::Zero() : Simd::Load(fall + r.value * W);
+          sum = Simd::MulAdd(each[r.value], entry[r.value][c.value], sum);
         });
-        Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          const V at = InRegister(Simd::Load(step + c.value * W));
-          Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
-            product[r.value] =
-                kFirst && c.value == 0
-                    ? Simd::Mul(entry[r.value][c.value], at)
-                    : Simd::MulAdd(entry[r.value][c.value], at, product[r.value]);
-          });
-        });
-        Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
-          Simd::Store(fall + r.value * W, product[r.value]);
-        });
-      };
-      for (int64_t t = 0; t < steps; ++t) {
-        const T* const rise = b + (t * d + row) * W;
-        T* const sums = w + t * d * W;
-        product(v + t * d * W, y + (t * d + row) * W);
-        if constexpr (kTwice) product(t_v + t * d * W, t_y + (t * d + row) * W);
-        V each[R];
-        Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
-          each[r.value] = InRegister(Simd::Load(rise + r.value * W));
-        });
-        Unroll<0, C>([&](auto c) JAX_SIGLIB_LAMBDA {
-          V sum = Simd::Load(sums + c.value * W);
-          Unroll<0, R>([&](auto r) JAX_SIGLIB_LAMBDA {
-            sum = Simd::MulAdd(each[r.value], entry[r.value][c.value], sum);
-          });
-          Simd::Store(sums + c.value * W, sum);
-        });
-      }
-    });
+        Simd::Store(sums + c.value * W, sum);
+      });
+    }
   }
 };
 

@@ -3,6 +3,8 @@
 #ifndef JAX_SIGLIB_CPU_UNROLL_H_
 #define JAX_SIGLIB_CPU_UNROLL_H_
 
+#include <utility>
+
 #include "simd.h"
 
 namespace jax_siglib {
@@ -13,13 +15,17 @@ struct Index {
   static constexpr int value = kValue;
 };
 
-// f(Index<kFrom>{}), ..., f(Index<kTo - 1>{}).
+template <int kFrom, class F, int... kSteps>
+JAX_SIGLIB_INLINE void UnrollSteps(F&& f, std::integer_sequence<int, kSteps...>) {
+  (f(Index<kFrom + kSteps>{}), ...);
+}
+
+// f(Index<kFrom>{}), ..., f(Index<kTo - 1>{}). Not by recursion: the compiler would copy
+// the last step's code into each call before it.
 template <int kFrom, int kTo, class F>
 JAX_SIGLIB_INLINE void Unroll(F&& f) {
-  if constexpr (kFrom < kTo) {
-    f(Index<kFrom>{});
-    Unroll<kFrom + 1, kTo>(f);
-  }
+  if constexpr (kFrom < kTo)
+    UnrollSteps<kFrom>(f, std::make_integer_sequence<int, kTo - kFrom>{});
 }
 
 }  // namespace JAX_SIGLIB_ISA
