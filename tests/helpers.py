@@ -3,11 +3,7 @@
 import functools
 import math
 import os
-import resource
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +14,6 @@ import jax_siglib
 from jax_siglib import _reference, _reference_hvp, forward_mode
 from jax_siglib import _tensor_algebra as ta
 
-TESTS = Path(__file__).parent
 HALVES = ("float16", "bfloat16")  # numpy knows the latter through ml_dtypes, which JAX brings
 DTYPES = (*HALVES, "float32", "float64")
 # To test what stands for something else as well: for the tables in Markdown, not for every change.
@@ -492,34 +487,3 @@ def close(found: Any, expected: Any, tolerance: float, *label: Any, scale: Any =
     most = np.max(np.abs(expected if scale is None else scale))
     error = np.max(np.abs(found.astype(np.float64) - expected))
     assert error <= tolerance * most, f"{label}: off by {error:.3g} of {most:.3g}"
-
-
-def run_python(
-    code: str, folder: Path, *arguments: str, timeout: int = 300, **env: str
-) -> subprocess.CompletedProcess:
-    """Run a script in a fresh interpreter, away from the clone, with this package and helpers."""
-    package = Path(jax_siglib.__file__).parents[1]
-    path = env.pop("PYTHONPATH", f"{TESTS}{os.pathsep}{package}")
-    script = folder / "script.py"
-    script.write_text(code)
-    return subprocess.run(
-        [sys.executable, str(script), *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu", **env},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
-
-
-def peak_kib() -> int:
-    """Most memory this process has held at once, in KiB.
-
-    On Linux not from ``getrusage``: what the parent held when it started this process counts there.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = status.read_text().splitlines()
-        return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // 1024 if sys.platform == "darwin" else peak

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import DTYPES, OPS, Case, as_tuple, by_op, from_torch, run_python, to_torch
+from helpers import DTYPES, OPS, Case, as_tuple, by_op, from_torch, to_torch
+from processes import run_python
 
 CASE = Case(3, 3, scalar_term=True)
 

@@ -8,7 +8,8 @@ import time
 import numpy as np
 import oracle
 import pytest
-from helpers import BY_NAME, Case, run_python
+from helpers import BY_NAME, Case
+from processes import run_python
 
 import jax_siglib
 from jax_siglib import multiply_add_rate, sig_cost, sig_join_cost
@@ -210,7 +211,7 @@ MEMORY = """
 import ctypes, json, sys
 import numpy as np
 import jax_siglib
-from helpers import peak_kib
+from processes import peak_kib
 
 batch, points, d, degree, n_jobs, dtype = json.loads(sys.argv[1])
 path = np.full((batch, points, d), 0.01, dtype)

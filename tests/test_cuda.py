@@ -8,7 +8,8 @@ import os
 
 import jax
 import pytest
-from helpers import Case, by_op, run_python
+from helpers import Case, by_op
+from processes import run_python
 
 import jax_siglib
 from jax_siglib import _arrays, _native, _primitive

@@ -6,17 +6,14 @@ Here the float32 kernels of joins and products, on small sizes; tests/cuda_ptx.s
 import itertools
 import os
 import shutil
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
+from compile_ptx import compile_ptx
 from helpers import OPS, Case, as_tuple, check
 
 from jax_siglib import sig_length
 
-FOLDER = Path(__file__).parents[1] / "ffi" / "cuda"
-SOURCES = "kernels", "roots_kernels"
 FIRST_ORDER = [
     op for op in OPS if op.name.startswith(("sig_join", "sig_combine")) and "hvp" not in op.name
 ]
@@ -24,16 +21,11 @@ FIRST_ORDER = [
 
 @pytest.fixture
 def compiled(tmp_path):
-    nvcc = shutil.which("nvcc")
-    if nvcc is None:
+    if shutil.which("nvcc") is None:
         if os.environ.get("JAX_SIGLIB_REQUIRE_CUDA") == "1":
             pytest.fail("JAX_SIGLIB_REQUIRE_CUDA=1, but there is no nvcc")
         pytest.skip("there is no nvcc")
-    options = "-std=c++17", "-arch=sm_90", "-ptx", "-DJAX_SIGLIB_STORAGE=float"
-    made = {FOLDER / f"{name}.cu": str(tmp_path / f"{name}.ptx") for name in SOURCES}
-    running = [subprocess.Popen([nvcc, *options, x, "-o", y]) for x, y in made.items()]
-    assert [x.wait() for x in running] == [0] * len(SOURCES)
-    return list(made.values())
+    return compile_ptx([("kernels", "float"), ("roots_kernels", "float")], tmp_path)
 
 
 def test_against_the_oracle(

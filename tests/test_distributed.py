@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import TESTS, close, run_python
+from helpers import close
+from processes import TESTS, run_python
 
 import jax_siglib
 

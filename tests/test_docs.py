@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import TESTS, run_python
+from processes import TESTS, run_python
 
 import jax_siglib
 from jax_siglib import _self_check, _self_check_cases

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import OPS, Case, as_tuple, by_op, run_python
+from helpers import OPS, Case, as_tuple, by_op
 from jax import export, lax
+from processes import run_python
 
 import jax_siglib
 

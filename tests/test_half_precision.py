@@ -4,19 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import (
-    BY_NAME,
-    HALVES,
-    OPS,
-    Case,
-    as_tuple,
-    by_op,
-    check,
-    close,
-    from_torch,
-    run_python,
-    to_torch,
-)
+from helpers import BY_NAME, HALVES, OPS, Case, as_tuple, by_op, check, close, from_torch, to_torch
+from processes import run_python
 
 import jax_siglib
 from jax_siglib import _primitive, _sig

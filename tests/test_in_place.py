@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import sweep
-from helpers import DTYPES, OPS, Case, as_tuple, run_python
+from helpers import DTYPES, OPS, Case, as_tuple
 from jax import lax
+from processes import run_python
 
 import jax_siglib
 from jax_siglib import _primitive
@@ -281,8 +282,7 @@ MEMORY = """
 import sys
 import jax, jax.numpy as jnp
 import jax_siglib
-from helpers import peak_kib
-import jax_siglib
+from processes import peak_kib
 from jax_siglib import _primitive
 from jax_siglib import _tensor_algebra as ta
 

@@ -4,7 +4,7 @@ That one, in use already, goes through the same sweeps in test_sig_join.py and t
 """
 
 import pytest
-from helpers import run_python
+from processes import run_python
 
 from jax_siglib._native import ext
 

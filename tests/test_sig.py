@@ -4,7 +4,8 @@ import numpy as np
 import oracle
 import pytest
 import sweep
-from helpers import BY_NAME, Case, close, run_python
+from helpers import BY_NAME, Case, close
+from processes import run_python
 
 import jax_siglib
 from jax_siglib import sig, sig_backprop, sig_cost, sig_hvp, sig_join, sig_jvp, sig_length
@@ -281,7 +282,7 @@ def test_overflow_side_by_side():
 MEMORY = """
 import sys
 import numpy as np
-from helpers import peak_kib
+from processes import peak_kib
 from jax_siglib import sig, sig_backprop
 
 points, batch = map(int, sys.argv[1:])

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import BY_NAME, DTYPES, OPS, Case, as_tuple, by_op, run_python
+from helpers import BY_NAME, DTYPES, OPS, Case, as_tuple, by_op
+from processes import run_python
 
 # A batch over threads; one signature cut into tiles, from both ends; and beyond 16, whole again.
 SHAPES = [
