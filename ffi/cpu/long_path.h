@@ -34,10 +34,14 @@ inline JoinPlan<double> PlanInDouble(const JoinPlan<float>& plan) {
   return {plan.algebra().dimension(), plan.algebra().degree(), false, false};
 }
 
-// A worker's scratch of floats, taken for doubles.
-template <class T, class In>
-T* AsScratch(In* scratch) {
-  return reinterpret_cast<T*>(scratch);
+// f(the plan to reckon with, in double or as it is, and a worker's scratch taken for
+// numbers of its type).
+template <class In, class F>
+void WithPlan(const JoinPlan<In>& plan, bool in_double, In* scratch, F&& f) {
+  if constexpr (std::is_same_v<In, float>) {
+    if (in_double) return f(PlanInDouble(plan), reinterpret_cast<double*>(scratch));
+  }
+  f(plan, scratch);
 }
 
 // Entries of type T for a worker with such a path, long or not: what the join takes, a

@@ -32,8 +32,8 @@ struct DualPathScratch {
 };
 
 // For degree 2 and up.
-template <class Steps, class T = typename Steps::T, class In>
-void SigAdjointTangent(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin,
+template <class Steps, class T = typename Steps::T>
+void SigAdjointTangent(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin,
                        int64_t end, T* scratch) {
   const int64_t degree = plan.algebra().degree(), d = plan.algebra().dimension();
   const int64_t lower = plan.algebra().offset(degree);
@@ -49,14 +49,12 @@ void SigAdjointTangent(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t b
                                            own.chains, degree - 1);
   };
   for (int64_t b = begin; b < end; ++b) {
-    const In* const path = job.batch.At(job.path, b);
-    const In* const t_path = job.batch.At(job.t_path, b);
-    In* const ct_path = job.batch.At(job.ct_path, b);
-    const T* const g =
-        Widened(job.batch.At(job.ct_out, b), plan.algebra().length(), more.full);
+    const Numbers<const T> path = job.Path(b);
+    const Numbers<const T> t_path = job.PathTangent(b);
+    const T* const g = Widened(job.SigCotangent(b), plan.algebra().length(), more.full);
     auto increment = [&](int64_t t) {
-      Increment(path + t * job.point_stride, job.point_stride, d, more.v);
-      Increment(t_path + t * job.t_point_stride, job.t_point_stride, d, more.t_v);
+      Increment(path, t, job.point_stride, d, more.v);
+      Increment(t_path, t, job.t_point_stride, d, more.t_v);
     };
     Fill(more.sig, lower, T(0));
     Fill(more.t_sig, lower, T(0));
@@ -66,7 +64,7 @@ void SigAdjointTangent(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t b
     }
     Convert(g, lower, more.ct_sig);
     Fill(more.t_ct_sig, lower, T(0));
-    PathCotangents<T, In> ct_points(ct_path, d, more.carry);
+    PathCotangents<T> ct_points(job.PathCotangent(b), d, more.carry);
     for (int64_t t = job.points - 2; t >= 0; --t) {
       increment(t);
       for (int64_t j = 0; j < d; ++j) {

@@ -2,13 +2,12 @@
 // increments of a path in place. Going back, the levels below N are undone step by
 // step by joining -v, so that nothing is kept for each point of the path.
 //
-// Numbers are read and written in the type In of the job, and reckoned with in the type T
-// of the steps: double for long paths of floats (long_path.h).
+// Numbers are reckoned with in the type T of the steps, in which they need not be read and
+// written (path_job.h).
 #ifndef JAX_SIGLIB_CPU_SIG_KERNEL_H_
 #define JAX_SIGLIB_CPU_SIG_KERNEL_H_
 
-#include <type_traits>
-
+#include "path_job.h"
 #include "sig_join_kernel.h"
 
 namespace jax_siglib {
@@ -30,13 +29,18 @@ struct PathScratch {
   T* carry;   // the cotangent of the increment after it
   T* sig;     // levels below N
   T* ct_sig;  // levels below N
-  T* full;    // all levels, for a job in another type
+  T* full;    // all levels, for a job of floats
 };
 
-template <class In, class T>
-inline void Increment(const In* point, int64_t stride, int64_t dimension, T* v) {
-  for (int64_t j = 0; j < dimension; ++j)
-    v[j] = static_cast<T>(point[stride + j]) - static_cast<T>(point[j]);
+// From point number t to the next.
+template <class T>
+inline void Increment(Numbers<const T> path, int64_t t, int64_t stride, int64_t dimension,
+                      T* v) {
+  path.As([&](const auto* points) {
+    const auto* const point = points + t * stride;
+    for (int64_t j = 0; j < dimension; ++j)
+      v[j] = static_cast<T>(point[stride + j]) - static_cast<T>(point[j]);
+  });
 }
 
 template <class T>
@@ -48,58 +52,69 @@ template <class From, class To>
 inline void Convert(const From* from, int64_t n, To* to) {
   for (int64_t i = 0; i < n; ++i) to[i] = static_cast<To>(from[i]);
 }
-
-// Where to work on the n entries of a result: there, or else in `scratch`, from where
-// Deliver takes them.
-template <class T, class In>
-inline T* Workplace(In* result, T* scratch) {
-  if constexpr (std::is_same_v<T, In>) return result;
-  return scratch;
+template <class T>
+inline void Convert(Numbers<const T> from, int64_t n, T* to) {
+  from.As([&](const auto* numbers) { Convert(numbers, n, to); });
 }
-template <class T, class In>
-inline void Deliver(const T* from, int64_t n, In* result) {
-  if constexpr (!std::is_same_v<T, In>) Convert(from, n, result);
+
+// Where to work on a result: there, or else in `scratch`, from where Deliver takes its n
+// entries.
+template <class T>
+inline T* Workplace(Numbers<T> result, T* scratch) {
+  return result.floats() == nullptr ? result.own() : scratch;
+}
+template <class T>
+inline void Deliver(const T* from, int64_t n, Numbers<T> result) {
+  if (result.floats() != nullptr) Convert(from, n, result.floats());
 }
 
 // An operand of n entries, in `scratch` if it is of another type.
-template <class T, class In>
-inline const T* Widened(const In* operand, int64_t n, T* scratch) {
-  if constexpr (std::is_same_v<T, In>) return operand;
+template <class T>
+inline const T* Widened(Numbers<const T> operand, int64_t n, T* scratch) {
+  if (operand.floats() == nullptr) return operand.own();
   Convert(operand, n, scratch);
   return scratch;
 }
 
+template <class T>
+inline void SetScalarTerm(Numbers<T> sig, T value) {
+  sig.As([&](auto* levels) { Convert(&value, 1, levels - 1); });
+}
+
 // Cotangents of the points, from those of the increments, which come from the last to the
 // first. A point is the end of one increment and the beginning of the next.
-template <class T, class In>
+template <class T>
 class PathCotangents {
  public:
-  PathCotangents(In* ct_path, int64_t dimension, T* carry)
+  PathCotangents(Numbers<T> ct_path, int64_t dimension, T* carry)
       : ct_path_(ct_path), dimension_(dimension), carry_(carry) {
     Fill(carry_, dimension_, T(0));
   }
   // Increment number t.
   void Add(int64_t t, const T* ct_v) {
-    In* const point = ct_path_ + (t + 1) * dimension_;
-    for (int64_t j = 0; j < dimension_; ++j) {
-      point[j] = static_cast<In>(ct_v[j] - carry_[j]);
-      carry_[j] = ct_v[j];
-    }
+    ct_path_.As([&](auto* points) {
+      auto* const point = points + (t + 1) * dimension_;
+      for (int64_t j = 0; j < dimension_; ++j) {
+        const T ct = ct_v[j] - carry_[j];
+        Convert(&ct, 1, point + j);
+        carry_[j] = ct_v[j];
+      }
+    });
   }
   // The first point, at last.
   void Finish() {
-    for (int64_t j = 0; j < dimension_; ++j)
-      ct_path_[j] = static_cast<In>(T(0) - carry_[j]);
+    for (int64_t j = 0; j < dimension_; ++j) carry_[j] = T(0) - carry_[j];
+    ct_path_.As([&](auto* point) { Convert(carry_, dimension_, point); });
   }
 
  private:
-  In* ct_path_;
+  Numbers<T> ct_path_;
   int64_t dimension_;
   T* carry_;
 };
 
-template <class Steps, class T = typename Steps::T, class In>
-void SigForward(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin, int64_t end,
+template <class Steps, class T = typename Steps::T>
+void SigForward(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin, int64_t end,
                 T* scratch) {
   const int64_t degree = plan.algebra().degree(), d = plan.algebra().dimension();
   const int64_t length = plan.algebra().length();
@@ -108,21 +123,21 @@ void SigForward(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin, i
   const Walk<Steps> walk(plan, plan.tile_chains(), 0, {0, 1}, degree);
   const Chains<T> root = FillRoot(plan.tile_chains(), degree, own.chains, T(1));
   for (int64_t b = begin; b < end; ++b) {
-    const In* const path = job.batch.At(job.path, b);
-    In* const out = job.batch.At(job.out, b);
+    const Numbers<const T> path = job.Path(b);
+    const Numbers<T> out = job.Out(b);
     T* const sig = Workplace(out, more.full);
     Fill(sig, length, T(0));
     for (int64_t t = 0; t + 1 < job.points; ++t) {
-      Increment(path + t * job.point_stride, job.point_stride, d, more.v);
+      Increment(path, t, job.point_stride, d, more.v);
       walk.Forward(Steps(more.v, d, own.sum), sig, sig, root, own.chains, degree);
     }
     Deliver(sig, length, out);
-    if (job.scalar_term) out[-1] = In(1);
+    if (job.scalar_term) SetScalarTerm(out, T(1));
   }
 }
 
-template <class Steps, class T = typename Steps::T, class In>
-void SigTangent(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin, int64_t end,
+template <class Steps, class T = typename Steps::T>
+void SigTangent(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin, int64_t end,
                 T* scratch) {
   const int64_t degree = plan.algebra().degree(), d = plan.algebra().dimension();
   const int64_t length = plan.algebra().length();
@@ -131,26 +146,26 @@ void SigTangent(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin, i
   const Walk<Steps> walk(plan, plan.tile_chains(), 0, {0, 1}, degree);
   const DualChains<T> root = FillDualRoot(plan.tile_chains(), degree, own.chains);
   for (int64_t b = begin; b < end; ++b) {
-    const In* const path = job.batch.At(job.path, b);
-    const In* const t_path = job.batch.At(job.t_path, b);
-    In* const t_out = job.batch.At(job.t_out, b);
+    const Numbers<const T> path = job.Path(b);
+    const Numbers<const T> t_path = job.PathTangent(b);
+    const Numbers<T> t_out = job.OutTangent(b);
     T* const t_sig = Workplace(t_out, more.full);
     Fill(t_sig, length, T(0));
     Fill(more.sig, plan.algebra().offset(degree), T(0));
     for (int64_t t = 0; t + 1 < job.points; ++t) {
-      Increment(path + t * job.point_stride, job.point_stride, d, more.v);
-      Increment(t_path + t * job.t_point_stride, job.t_point_stride, d, more.w);
+      Increment(path, t, job.point_stride, d, more.v);
+      Increment(t_path, t, job.t_point_stride, d, more.w);
       walk.template RiseTangent<true, true>(Steps(more.v, d, own.sum),
                                             Steps(more.w, d, own.t_sum), more.sig, more.sig,
                                             t_sig, t_sig, root, own.chains, degree);
     }
     Deliver(t_sig, length, t_out);
-    if (job.scalar_term) t_out[-1] = In(0);
+    if (job.scalar_term) SetScalarTerm(t_out, T(0));
   }
 }
 
-template <class Steps, class T = typename Steps::T, class In>
-void SigAdjoint(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin, int64_t end,
+template <class Steps, class T = typename Steps::T>
+void SigAdjoint(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin, int64_t end,
                 T* scratch) {
   const int64_t degree = plan.algebra().degree(), d = plan.algebra().dimension();
   const int64_t lower = plan.algebra().offset(degree);
@@ -160,14 +175,13 @@ void SigAdjoint(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin, i
   const Walk<Steps> undo(plan, plan.tile_chains(), 0, {0, 1}, degree - 1);
   const Chains<T> root = FillRoot(plan.tile_chains(), degree, own.chains, T(1));
   for (int64_t b = begin; b < end; ++b) {
-    const In* const path = job.batch.At(job.path, b);
-    const T* const g =
-        Widened(job.batch.At(job.ct_out, b), plan.algebra().length(), more.full);
-    Convert(job.batch.At(job.sig, b), lower, more.sig);
+    const Numbers<const T> path = job.Path(b);
+    const T* const g = Widened(job.SigCotangent(b), plan.algebra().length(), more.full);
+    Convert(job.Sig(b), lower, more.sig);
     Convert(g, lower, more.ct_sig);
-    PathCotangents<T, In> ct_points(job.batch.At(job.ct_path, b), d, more.carry);
+    PathCotangents<T> ct_points(job.PathCotangent(b), d, more.carry);
     for (int64_t t = job.points - 2; t >= 0; --t) {
-      Increment(path + t * job.point_stride, job.point_stride, d, more.v);
+      Increment(path, t, job.point_stride, d, more.v);
       for (int64_t j = 0; j < d; ++j) more.w[j] = -more.v[j];
       if (degree > 1)
         undo.Forward(Steps(more.w, d, own.sum), more.sig, more.sig, root, own.chains,

@@ -7,6 +7,7 @@
 
 #include "kernels.h"
 #include "long_path.h"
+#include "path_job.h"
 #include "with_steps.h"
 
 namespace jax_siglib {
@@ -25,18 +26,17 @@ struct JoinWalks {
                          int64_t end, T* scratch);
 };
 
-// Numbers are read and written in the type In of the job, and reckoned with in that of the
-// plan and the steps: double for long paths of floats (long_path.h).
-template <class In, class T, class Steps>
+// The same of paths.
+template <class T, class Steps>
 struct PathWalks {
-  static void Sig(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin,
-                  int64_t end, In* scratch);
-  static void SigJvp(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin,
-                     int64_t end, In* scratch);
-  static void SigBackprop(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin,
-                          int64_t end, In* scratch);
-  static void SigHvp(const SigJob<In>& job, const JoinPlan<T>& plan, int64_t begin,
-                     int64_t end, In* scratch);
+  static void Sig(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin,
+                  int64_t end, T* scratch);
+  static void SigJvp(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin,
+                     int64_t end, T* scratch);
+  static void SigBackprop(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin,
+                          int64_t end, T* scratch);
+  static void SigHvp(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin,
+                     int64_t end, T* scratch);
 };
 
 // f(the JoinWalks to use).
@@ -46,19 +46,14 @@ void WithJoinWalks(const SigJoinJob<T>& job, F&& f) {
                [&](auto steps) { f(JoinWalks<T, typename decltype(steps)::type>{}); });
 }
 
-// f(the PathWalks to use, the plan for them).
+// f(the PathWalks to use; the job, the plan and the scratch for them).
 template <class In, class F>
-void WithPathWalks(const SigJob<In>& job, F&& f) {
-  if constexpr (std::is_same_v<In, float>) {
-    if (InDouble<In>(job.points)) {
-      const JoinPlan<double> plan = PlanInDouble(job.plan);
-      return WithSomeAppendSteps<double>(plan, [&](auto steps) {
-        f(PathWalks<In, double, typename decltype(steps)::type>{}, plan);
-      });
-    }
-  }
-  WithSomeAppendSteps<In>(job.plan, [&](auto steps) {
-    f(PathWalks<In, In, typename decltype(steps)::type>{}, job.plan);
+void WithPathWalks(const SigJob<In>& job, In* scratch, F&& f) {
+  WithPlan(job.plan, InDouble<In>(job.points), scratch, [&](const auto& plan, auto* own) {
+    using T = std::remove_pointer_t<decltype(own)>;
+    WithSomeAppendSteps<T>(plan, [&](auto steps) {
+      f(PathWalks<T, typename decltype(steps)::type>{}, PathJob<T>(job), plan, own);
+    });
   });
 }
 

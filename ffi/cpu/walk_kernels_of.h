@@ -37,28 +37,28 @@ void JoinWalks<T, Steps>::SigJoinHvp(const SigJoinJob<T>& job, JoinPhase phase,
   SigJoinAdjointTangent<Steps>(job, phase, begin, end, scratch);
 }
 
-template <class In, class T, class Steps>
-void PathWalks<In, T, Steps>::Sig(const SigJob<In>& job, const JoinPlan<T>& plan,
-                                  int64_t begin, int64_t end, In* scratch) {
-  SigForward<Steps>(job, plan, begin, end, AsScratch<T>(scratch));
+template <class T, class Steps>
+void PathWalks<T, Steps>::Sig(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin,
+                              int64_t end, T* scratch) {
+  SigForward<Steps>(job, plan, begin, end, scratch);
 }
 
-template <class In, class T, class Steps>
-void PathWalks<In, T, Steps>::SigJvp(const SigJob<In>& job, const JoinPlan<T>& plan,
-                                     int64_t begin, int64_t end, In* scratch) {
-  SigTangent<Steps>(job, plan, begin, end, AsScratch<T>(scratch));
+template <class T, class Steps>
+void PathWalks<T, Steps>::SigJvp(const PathJob<T>& job, const JoinPlan<T>& plan,
+                                 int64_t begin, int64_t end, T* scratch) {
+  SigTangent<Steps>(job, plan, begin, end, scratch);
 }
 
-template <class In, class T, class Steps>
-void PathWalks<In, T, Steps>::SigBackprop(const SigJob<In>& job, const JoinPlan<T>& plan,
-                                          int64_t begin, int64_t end, In* scratch) {
-  SigAdjoint<Steps>(job, plan, begin, end, AsScratch<T>(scratch));
+template <class T, class Steps>
+void PathWalks<T, Steps>::SigBackprop(const PathJob<T>& job, const JoinPlan<T>& plan,
+                                      int64_t begin, int64_t end, T* scratch) {
+  SigAdjoint<Steps>(job, plan, begin, end, scratch);
 }
 
-template <class In, class T, class Steps>
-void PathWalks<In, T, Steps>::SigHvp(const SigJob<In>& job, const JoinPlan<T>& plan,
-                                     int64_t begin, int64_t end, In* scratch) {
-  SigAdjointTangent<Steps>(job, plan, begin, end, AsScratch<T>(scratch));
+template <class T, class Steps>
+void PathWalks<T, Steps>::SigHvp(const PathJob<T>& job, const JoinPlan<T>& plan,
+                                 int64_t begin, int64_t end, T* scratch) {
+  SigAdjointTangent<Steps>(job, plan, begin, end, scratch);
 }
 
 // For Steps<float> and Steps<double>.
@@ -66,11 +66,10 @@ void PathWalks<In, T, Steps>::SigHvp(const SigJob<In>& job, const JoinPlan<T>& p
   template struct JoinWalks<float, Steps<float>>; \
   template struct JoinWalks<double, Steps<double>>
 
-#define JAX_SIGLIB_WALKS(Steps)                             \
-  JAX_SIGLIB_JOIN_WALKS(Steps);                             \
-  template struct PathWalks<float, float, Steps<float>>;    \
-  template struct PathWalks<double, double, Steps<double>>; \
-  template struct PathWalks<float, double, Steps<double>>
+#define JAX_SIGLIB_WALKS(Steps)                   \
+  JAX_SIGLIB_JOIN_WALKS(Steps);                   \
+  template struct PathWalks<float, Steps<float>>; \
+  template struct PathWalks<double, Steps<double>>
 
 #define JAX_SIGLIB_WALKS_APPENDING(dimension)               \
   template <class T>                                        \

@@ -6,9 +6,10 @@ namespace JAX_SIGLIB_ISA {
 
 template <class T>
 void SigBackprop(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
-  WithPathWalks(job, [&](auto walks, const auto& plan) {
-    walks.SigBackprop(job, plan, begin, end, scratch);
-  });
+  WithPathWalks(job, scratch,
+                [&](auto walks, const auto& own_job, const auto& plan, auto* own) {
+                  walks.SigBackprop(own_job, plan, begin, end, own);
+                });
 }
 
 template void SigBackprop(const SigJob<float>&, int64_t, int64_t, float*);
