@@ -48,13 +48,14 @@ class Numbers {
   Float* floats_ = nullptr;
 };
 
-// A SigJob of numbers of type T, or of floats.
+// A SigJob of numbers of type T, or of floats, with the plan to reckon by.
 template <class T>
 class PathJob {
  public:
   template <class In>
-  explicit PathJob(const SigJob<In>& job)
-      : scalar_term(job.scalar_term),
+  PathJob(const SigJob<In>& job, const JoinPlan<T>& plan)
+      : plan(plan),
+        scalar_term(job.scalar_term),
         points(job.points),
         order(job.order),
         point_stride(job.point_stride),
@@ -65,6 +66,7 @@ class PathJob {
       floats_ = &job;
   }
 
+  const JoinPlan<T>& plan;
   const bool scalar_term;
   const int64_t points, order, point_stride, t_point_stride;
 

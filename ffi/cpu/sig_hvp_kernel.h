@@ -33,8 +33,8 @@ struct DualPathScratch {
 
 // For degree 2 and up.
 template <class Steps, class T = typename Steps::T>
-void SigAdjointTangent(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin,
-                       int64_t end, T* scratch) {
+void SigAdjointTangent(const PathJob<T>& job, int64_t begin, int64_t end, T* scratch) {
+  const JoinPlan<T>& plan = job.plan;
   const int64_t degree = plan.algebra().degree(), d = plan.algebra().dimension();
   const int64_t lower = plan.algebra().offset(degree);
   WorkerScratch<T> own(plan, scratch, job.order);

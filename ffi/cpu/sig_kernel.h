@@ -92,30 +92,30 @@ class PathCotangents {
   }
   // Increment number t.
   void Add(int64_t t, const T* ct_v) {
-    ct_path_.As([&](auto* points) {
-      auto* const point = points + (t + 1) * dimension_;
-      for (int64_t j = 0; j < dimension_; ++j) {
-        const T ct = ct_v[j] - carry_[j];
-        Convert(&ct, 1, point + j);
-        carry_[j] = ct_v[j];
-      }
-    });
+    for (int64_t j = 0; j < dimension_; ++j) carry_[j] = ct_v[j] - carry_[j];
+    Put(t + 1);
+    Convert(ct_v, dimension_, carry_);
   }
   // The first point, at last.
   void Finish() {
     for (int64_t j = 0; j < dimension_; ++j) carry_[j] = T(0) - carry_[j];
-    ct_path_.As([&](auto* point) { Convert(carry_, dimension_, point); });
+    Put(0);
   }
 
  private:
+  void Put(int64_t t) {
+    ct_path_.As(
+        [&](auto* points) { Convert(carry_, dimension_, points + t * dimension_); });
+  }
+
   Numbers<T> ct_path_;
   int64_t dimension_;
   T* carry_;
 };
 
 template <class Steps, class T = typename Steps::T>
-void SigForward(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin, int64_t end,
-                T* scratch) {
+void SigForward(const PathJob<T>& job, int64_t begin, int64_t end, T* scratch) {
+  const JoinPlan<T>& plan = job.plan;
   const int64_t degree = plan.algebra().degree(), d = plan.algebra().dimension();
   const int64_t length = plan.algebra().length();
   WorkerScratch<T> own(plan, scratch);
@@ -137,8 +137,8 @@ void SigForward(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin, i
 }
 
 template <class Steps, class T = typename Steps::T>
-void SigTangent(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin, int64_t end,
-                T* scratch) {
+void SigTangent(const PathJob<T>& job, int64_t begin, int64_t end, T* scratch) {
+  const JoinPlan<T>& plan = job.plan;
   const int64_t degree = plan.algebra().degree(), d = plan.algebra().dimension();
   const int64_t length = plan.algebra().length();
   WorkerScratch<T> own(plan, scratch);
@@ -165,8 +165,8 @@ void SigTangent(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin, i
 }
 
 template <class Steps, class T = typename Steps::T>
-void SigAdjoint(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin, int64_t end,
-                T* scratch) {
+void SigAdjoint(const PathJob<T>& job, int64_t begin, int64_t end, T* scratch) {
+  const JoinPlan<T>& plan = job.plan;
   const int64_t degree = plan.algebra().degree(), d = plan.algebra().dimension();
   const int64_t lower = plan.algebra().offset(degree);
   WorkerScratch<T> own(plan, scratch);

@@ -29,14 +29,10 @@ struct JoinWalks {
 // The same of paths.
 template <class T, class Steps>
 struct PathWalks {
-  static void Sig(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin,
-                  int64_t end, T* scratch);
-  static void SigJvp(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin,
-                     int64_t end, T* scratch);
-  static void SigBackprop(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin,
-                          int64_t end, T* scratch);
-  static void SigHvp(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin,
-                     int64_t end, T* scratch);
+  static void Sig(const PathJob<T>& job, int64_t begin, int64_t end, T* scratch);
+  static void SigJvp(const PathJob<T>& job, int64_t begin, int64_t end, T* scratch);
+  static void SigBackprop(const PathJob<T>& job, int64_t begin, int64_t end, T* scratch);
+  static void SigHvp(const PathJob<T>& job, int64_t begin, int64_t end, T* scratch);
 };
 
 // f(the JoinWalks to use).
@@ -46,13 +42,13 @@ void WithJoinWalks(const SigJoinJob<T>& job, F&& f) {
                [&](auto steps) { f(JoinWalks<T, typename decltype(steps)::type>{}); });
 }
 
-// f(the PathWalks to use; the job, the plan and the scratch for them).
+// f(the PathWalks to use; the job and the scratch for them).
 template <class In, class F>
 void WithPathWalks(const SigJob<In>& job, In* scratch, F&& f) {
   WithPlan(job.plan, InDouble<In>(job.points), scratch, [&](const auto& plan, auto* own) {
     using T = std::remove_pointer_t<decltype(own)>;
     WithSomeAppendSteps<T>(plan, [&](auto steps) {
-      f(PathWalks<T, typename decltype(steps)::type>{}, PathJob<T>(job), plan, own);
+      f(PathWalks<T, typename decltype(steps)::type>{}, PathJob<T>(job, plan), own);
     });
   });
 }

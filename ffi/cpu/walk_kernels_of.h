@@ -38,27 +38,27 @@ void JoinWalks<T, Steps>::SigJoinHvp(const SigJoinJob<T>& job, JoinPhase phase,
 }
 
 template <class T, class Steps>
-void PathWalks<T, Steps>::Sig(const PathJob<T>& job, const JoinPlan<T>& plan, int64_t begin,
-                              int64_t end, T* scratch) {
-  SigForward<Steps>(job, plan, begin, end, scratch);
+void PathWalks<T, Steps>::Sig(const PathJob<T>& job, int64_t begin, int64_t end,
+                              T* scratch) {
+  SigForward<Steps>(job, begin, end, scratch);
 }
 
 template <class T, class Steps>
-void PathWalks<T, Steps>::SigJvp(const PathJob<T>& job, const JoinPlan<T>& plan,
-                                 int64_t begin, int64_t end, T* scratch) {
-  SigTangent<Steps>(job, plan, begin, end, scratch);
+void PathWalks<T, Steps>::SigJvp(const PathJob<T>& job, int64_t begin, int64_t end,
+                                 T* scratch) {
+  SigTangent<Steps>(job, begin, end, scratch);
 }
 
 template <class T, class Steps>
-void PathWalks<T, Steps>::SigBackprop(const PathJob<T>& job, const JoinPlan<T>& plan,
-                                      int64_t begin, int64_t end, T* scratch) {
-  SigAdjoint<Steps>(job, plan, begin, end, scratch);
+void PathWalks<T, Steps>::SigBackprop(const PathJob<T>& job, int64_t begin, int64_t end,
+                                      T* scratch) {
+  SigAdjoint<Steps>(job, begin, end, scratch);
 }
 
 template <class T, class Steps>
-void PathWalks<T, Steps>::SigHvp(const PathJob<T>& job, const JoinPlan<T>& plan,
-                                 int64_t begin, int64_t end, T* scratch) {
-  SigAdjointTangent<Steps>(job, plan, begin, end, scratch);
+void PathWalks<T, Steps>::SigHvp(const PathJob<T>& job, int64_t begin, int64_t end,
+                                 T* scratch) {
+  SigAdjointTangent<Steps>(job, begin, end, scratch);
 }
 
 // For Steps<float> and Steps<double>.

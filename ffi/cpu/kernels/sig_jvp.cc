@@ -6,10 +6,9 @@ namespace JAX_SIGLIB_ISA {
 
 template <class T>
 void SigJvp(const SigJob<T>& job, int64_t begin, int64_t end, T* scratch) {
-  WithPathWalks(job, scratch,
-                [&](auto walks, const auto& own_job, const auto& plan, auto* own) {
-                  walks.SigJvp(own_job, plan, begin, end, own);
-                });
+  WithPathWalks(job, scratch, [&](auto walks, const auto& own_job, auto* own) {
+    walks.SigJvp(own_job, begin, end, own);
+  });
 }
 
 template void SigJvp(const SigJob<float>&, int64_t, int64_t, float*);
