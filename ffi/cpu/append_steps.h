@@ -12,6 +12,7 @@
 
 #include "interleave.h"
 #include "level.h"
+#include "row_blocks.h"
 #include "simd.h"
 #include "sum_lanes.h"
 
@@ -24,6 +25,7 @@ class AppendSteps {
   using T = Type;
   using Simd = Vec<T>;
   using V = typename Simd::V;
+  using Blocks = RowBlocks<T, D>;
   static constexpr int W = Simd::kLanes;
   // The two topmost levels are done together: B_{N-1} stays in registers.
   static constexpr bool kFusesTopTwo = true;
@@ -68,17 +70,18 @@ class AppendSteps {
   JAX_SIGLIB_INLINE void Expand(T* dst, const T* s, const T* b, T factor,
                                 Level<T> level) const {
     const V scale = Simd::Set1(factor);
-    ForBlocks(level.rows, [&](auto full, int64_t row, int64_t entries) JAX_SIGLIB_LAMBDA {
-      const V rows = Simd::Mul(Simd::Load(b + row), scale);
-      ForVectors<decltype(full)::value>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
-        const int64_t at = row * D + m.value * W;
-        const V value = Outer(rows, m.value, LoadLanes(s + at, mask));
-        if constexpr (kPadded)
-          Simd::Store(dst + at, value);
-        else
-          StoreLanes(dst + at, value, mask);
-      });
-    });
+    Blocks::ForBlocks(
+        level.rows, [&](auto full, int64_t row, int64_t entries) JAX_SIGLIB_LAMBDA {
+          const V rows = Simd::Mul(Simd::Load(b + row), scale);
+          Blocks::ForVectors(full, entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
+            const int64_t at = row * D + m.value * W;
+            const V value = Outer(rows, m.value, LoadLanes(s + at, mask));
+            if constexpr (kPadded)
+              Simd::Store(dst + at, value);
+            else
+              StoreLanes(dst + at, value, mask);
+          });
+        });
   }
 
   // All chains from level k to level k+1: chain 0 is complete there and goes to out
@@ -86,30 +89,26 @@ class AppendSteps {
   template <bool kOut>
   JAX_SIGLIB_INLINE void ExpandLevel(T* out, const T* s, const T* b, int64_t stride,
                                      T* b_next, int64_t next_stride, Level<T> level) const {
-    ForBlocks(level.rows, [&](auto full, int64_t row, int64_t entries) JAX_SIGLIB_LAMBDA {
-      constexpr bool kFull = decltype(full)::value;
-      V values[D];
-      if constexpr (!kFull)
-        Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA { values[m.value] = Simd::Zero(); });
-      ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
-        values[m.value] = LoadLanes(s + row * D + m.value * W, mask);
-      });
-      if constexpr (kOut) {
-        const V rows = Simd::Load(b + row);
-        ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
-          StoreLanes(out + row * D + m.value * W, Outer(rows, m.value, values[m.value]),
-                     mask);
+    Blocks::ForBlocks(
+        level.rows, [&](auto full, int64_t row, int64_t entries) JAX_SIGLIB_LAMBDA {
+          V values[D];
+          Blocks::Load(full, values, s + row * D, entries);
+          if constexpr (kOut) {
+            const V rows = Simd::Load(b + row);
+            Blocks::ForVectors(full, entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
+              StoreLanes(out + row * D + m.value * W, Outer(rows, m.value, values[m.value]),
+                         mask);
+            });
+          }
+          for (int64_t c = 1; c < level.chains; ++c) {
+            const V rows =
+                Simd::Mul(Simd::Load(b + c * stride + row), Simd::Set1(level.inverse[c]));
+            T* const next = b_next + (c - 1) * next_stride + row * D;
+            Blocks::ForVectors(full, entries, [&](auto m, auto) JAX_SIGLIB_LAMBDA {
+              Simd::Store(next + m.value * W, Outer(rows, m.value, values[m.value]));
+            });
+          }
         });
-      }
-      for (int64_t c = 1; c < level.chains; ++c) {
-        const V rows =
-            Simd::Mul(Simd::Load(b + c * stride + row), Simd::Set1(level.inverse[c]));
-        T* const next = b_next + (c - 1) * next_stride + row * D;
-        ForVectors<kFull>(entries, [&](auto m, auto) JAX_SIGLIB_LAMBDA {
-          Simd::Store(next + m.value * W, Outer(rows, m.value, values[m.value]));
-        });
-      }
-    });
   }
 
   // ExpandLevel for chains with tangents, along tangents of s and of v, which t_steps
@@ -119,21 +118,21 @@ class AppendSteps {
                                             T* t_out, const T* t_s, DualChains<T> b,
                                             DualChains<T> next, Level<T> level) const {
     const bool values_wanted = out != nullptr || next.data != nullptr;
-    ForBlocks(level.rows, [&](auto full, int64_t row, int64_t entries) JAX_SIGLIB_LAMBDA {
-      constexpr bool kFull = decltype(full)::value;
+    Blocks::ForBlocks(level.rows, [&](auto full, int64_t row,
+                                      int64_t entries) JAX_SIGLIB_LAMBDA {
       V values[D], tangents[D];
-      if (values_wanted) LoadBlock<kFull>(values, s + row * D, entries);
-      LoadBlock<kFull>(tangents, t_s + row * D, entries);
+      if (values_wanted) Blocks::Load(full, values, s + row * D, entries);
+      Blocks::Load(full, tangents, t_s + row * D, entries);
       const V rows = Simd::Load(b.data + row), t_rows = Simd::Load(b.tangent + row);
       if (t_out != nullptr) {
-        ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
+        Blocks::ForVectors(full, entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
           const V moved = Outer(t_rows, m.value, tangents[m.value]);
           StoreLanes(t_out + row * D + m.value * W, t_steps.Outer(rows, m.value, moved),
                      mask);
         });
       }
       if (out != nullptr) {
-        ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
+        Blocks::ForVectors(full, entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
           StoreLanes(out + row * D + m.value * W, Outer(rows, m.value, values[m.value]),
                      mask);
         });
@@ -143,12 +142,12 @@ class AppendSteps {
         const V rows = Simd::Mul(Simd::Load(b.data + c * b.stride + row), scale);
         const V t_rows = Simd::Mul(Simd::Load(b.tangent + c * b.stride + row), scale);
         const int64_t to = (c - 1) * next.stride + row * D;
-        ForVectors<kFull>(entries, [&](auto m, auto) JAX_SIGLIB_LAMBDA {
+        Blocks::ForVectors(full, entries, [&](auto m, auto) JAX_SIGLIB_LAMBDA {
           const V moved = Outer(t_rows, m.value, tangents[m.value]);
           Simd::Store(next.tangent + to + m.value * W, t_steps.Outer(rows, m.value, moved));
         });
         if (next.data == nullptr) continue;
-        ForVectors<kFull>(entries, [&](auto m, auto) JAX_SIGLIB_LAMBDA {
+        Blocks::ForVectors(full, entries, [&](auto m, auto) JAX_SIGLIB_LAMBDA {
           Simd::Store(next.data + to + m.value * W, Outer(rows, m.value, values[m.value]));
         });
       }
@@ -169,16 +168,15 @@ class AppendSteps {
         const V s = LoadLanes(s_low + at, mask);
         StoreLanes(out_low + at, Outer(rows_low, m, s), mask);
         const V parents = Outer(rows_top, m, s);
-        ForVectors<decltype(whole)::value>(
-            count * D, [&](auto n, auto lanes) JAX_SIGLIB_LAMBDA {
-              const int64_t to = at * D + n.value * W;
-              Prefetch(s_top + to);
-              PrefetchToWrite(out_top + to);
-              StoreLanes(out_top + to,
-                         Outer(parents, n.value, LoadLanes(s_top + to, lanes)), lanes);
-            });
+        Blocks::ForVectors(whole, count * D, [&](auto n, auto lanes) JAX_SIGLIB_LAMBDA {
+          const int64_t to = at * D + n.value * W;
+          Prefetch(s_top + to);
+          PrefetchToWrite(out_top + to);
+          StoreLanes(out_top + to, Outer(parents, n.value, LoadLanes(s_top + to, lanes)),
+                     lanes);
+        });
       };
-      ForVectorsOfBlock((level.rows - row) * D, vector);
+      Blocks::ForVectorsOfBlock((level.rows - row) * D, vector);
     }
   }
 
@@ -189,29 +187,22 @@ class AppendSteps {
   JAX_SIGLIB_INLINE void ContractLevel(T* ct, const T* g, const T* y, int64_t y_stride,
                                        const T* b, int64_t b_stride, T* y_next,
                                        int64_t next_stride, Level<T> level) {
-    ForBlocks(level.rows, [&](auto full, int64_t row, int64_t entries) JAX_SIGLIB_LAMBDA {
-      constexpr bool kFull = decltype(full)::value;
-      const auto valid = Simd::FirstLanes(kFull ? W : level.rows - row);
+    Blocks::ForBlocks(level.rows, [&](auto full, int64_t row,
+                                      int64_t entries) JAX_SIGLIB_LAMBDA {
+      const auto valid = Simd::FirstLanes(full.value ? W : level.rows - row);
       V total[D], x[D];
-      Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA { total[m.value] = Simd::Zero(); });
-      ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
-        total[m.value] = LoadLanes(g + row * D + m.value * W, mask);
-      });
-      Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA { x[m.value] = total[m.value]; });
+      Blocks::Load(full, total, g + row * D, entries);
+      Blocks::Copy(x, total);
       Simd::Store(y_next + row, Contract(x, Simd::KeepFirst(Simd::Load(b + row), valid)));
       for (int64_t c = 1; c < level.chains; ++c) {
-        const T* const from = y + (c - 1) * y_stride + row * D;
-        Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA { x[m.value] = Simd::Zero(); });
-        ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
-          x[m.value] = LoadLanes(from + m.value * W, mask);
-          total[m.value] = Simd::Add(total[m.value], x[m.value]);
-        });
+        Blocks::Load(full, x, y + (c - 1) * y_stride + row * D, entries);
+        Blocks::Add(total, x);
         const V scale = Simd::Set1(level.inverse[c]);
         const V rows = Simd::Mul(Simd::Load(b + c * b_stride + row), scale);
         const V sums = Contract(x, Simd::KeepFirst(rows, valid));
         Simd::Store(y_next + c * next_stride + row, Simd::Mul(sums, scale));
       }
-      ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
+      Blocks::ForVectors(full, entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
         StoreLanes(ct + row * D + m.value * W, total[m.value], mask);
       });
     });
@@ -244,7 +235,7 @@ class AppendSteps {
         if constexpr (!kWhole) {
           Unroll<0, D>([&](auto n) JAX_SIGLIB_LAMBDA { x[n.value] = Simd::Zero(); });
         }
-        ForVectors<kWhole>(count * D, [&](auto n, auto lanes) JAX_SIGLIB_LAMBDA {
+        Blocks::ForVectors(whole, count * D, [&](auto n, auto lanes) JAX_SIGLIB_LAMBDA {
           const int64_t from = at * D + n.value * W;
           Prefetch(g_top + from);
           if constexpr (kCopyTop) PrefetchToWrite(ct_top + from);
@@ -256,7 +247,7 @@ class AppendSteps {
         low[m] = LoadLanes(g_low + at, mask);
         StoreLanes(ct_low + at, Simd::Add(low[m], y[m]), mask);
       };
-      ForVectorsOfBlock((level.rows - row) * D, vector);
+      Blocks::ForVectorsOfBlock((level.rows - row) * D, vector);
       Simd::Store(y_next + row, Contract(low, rows_low));
       Simd::Store(y_next + next_stride + row, Simd::Mul(Contract(y, rows_top), half));
     }
@@ -271,19 +262,19 @@ class AppendSteps {
   JAX_SIGLIB_INLINE void ContractLevelTangent(const AppendSteps& t_steps, const T* g, T* ct,
                                               T* t_ct, DualChains<T> y, DualChains<T> b,
                                               DualChains<T> next, Level<T> level) {
-    ForBlocks(level.rows, [&](auto full, int64_t row, int64_t entries) JAX_SIGLIB_LAMBDA {
-      constexpr bool kFull = decltype(full)::value;
-      const auto valid = Simd::FirstLanes(kFull ? W : level.rows - row);
+    Blocks::ForBlocks(level.rows, [&](auto full, int64_t row,
+                                      int64_t entries) JAX_SIGLIB_LAMBDA {
+      const auto valid = Simd::FirstLanes(full.value ? W : level.rows - row);
       V total[D], t_total[D], x[D];
-      LoadBlock<kFull>(total, g + row * D, entries);
-      CopyBlock(x, total);
+      Blocks::Load(full, total, g + row * D, entries);
+      Blocks::Copy(x, total);
       Dual down =
           ContractTwice(t_steps, x, Simd::KeepFirst(Simd::Load(b.tangent + row), valid));
       Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA { t_total[m.value] = Simd::Zero(); });
       if constexpr (kCarry) {
         if (t_ct != nullptr) {
-          LoadBlock<kFull>(t_total, t_ct + row * D, entries);
-          CopyBlock(x, t_total);
+          Blocks::Load(full, t_total, t_ct + row * D, entries);
+          Blocks::Copy(x, t_total);
           const V rows = Simd::KeepFirst(Simd::Load(b.data + row), valid);
           down.tangent = Simd::Add(down.tangent, Contract(x, rows));
         }
@@ -293,12 +284,12 @@ class AppendSteps {
       for (int64_t c = 1; c < level.chains; ++c) {
         const int64_t from = (c - 1) * y.stride + row * D, at = c * b.stride + row;
         const V scale = Simd::Set1(level.inverse[c]);
-        LoadBlock<kFull>(x, y.data + from, entries);
-        if constexpr (kCarry) AddBlock(total, x);
+        Blocks::Load(full, x, y.data + from, entries);
+        if constexpr (kCarry) Blocks::Add(total, x);
         const V t_rows = Simd::Mul(Simd::Load(b.tangent + at), scale);
         down = ContractTwice(t_steps, x, Simd::KeepFirst(t_rows, valid));
-        LoadBlock<kFull>(x, y.tangent + from, entries);
-        AddBlock(t_total, x);
+        Blocks::Load(full, x, y.tangent + from, entries);
+        Blocks::Add(t_total, x);
         const V rows = Simd::Mul(Simd::Load(b.data + at), scale);
         const V sums = Simd::Add(down.tangent, Contract(x, Simd::KeepFirst(rows, valid)));
         const int64_t to = c * next.stride + row;
@@ -306,7 +297,7 @@ class AppendSteps {
         Simd::Store(next.tangent + to, Simd::Mul(sums, scale));
       }
       if (t_ct == nullptr) return;
-      ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
+      Blocks::ForVectors(full, entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
         const int64_t to = row * D + m.value * W;
         if constexpr (kCarry) StoreLanes(ct + to, total[m.value], mask);
         StoreLanes(t_ct + to, t_total[m.value], mask);
@@ -345,7 +336,7 @@ class AppendSteps {
         if constexpr (!kWhole) {
           Unroll<0, D>([&](auto n) JAX_SIGLIB_LAMBDA { x[n.value] = Simd::Zero(); });
         }
-        ForVectors<kWhole>(count * D, [&](auto n, auto lanes) JAX_SIGLIB_LAMBDA {
+        Blocks::ForVectors(whole, count * D, [&](auto n, auto lanes) JAX_SIGLIB_LAMBDA {
           const int64_t from = at * D + n.value * W;
           Prefetch(g_top + from);
           x[n.value] = LoadLanes(g_top + from, lanes);
@@ -366,7 +357,7 @@ class AppendSteps {
           StoreLanes(t_ct_low + at, t_y[m], mask);
         }
       };
-      ForVectorsOfBlock((level.rows - row) * D, vector);
+      Blocks::ForVectorsOfBlock((level.rows - row) * D, vector);
       Dual down = ContractTwice(t_steps, low, t_rows_low);
       if constexpr (kCarry) {
         const V rows_low = Simd::KeepFirst(Simd::Load(b.data + row), valid);
@@ -390,75 +381,9 @@ class AppendSteps {
   }
 
  private:
-  template <bool kValue>
-  struct Flag {
-    static constexpr bool value = kValue;
-  };
-  struct AllLanes {};
   struct Dual {
     V value, tangent;
   };
-
-  // f(Flag<is the block full>, first row, entries in the block) for blocks of W rows.
-  template <class F>
-  static JAX_SIGLIB_INLINE void ForBlocks(int64_t rows, F&& f) {
-    int64_t row = 0;
-    for (; row + W <= rows; row += W) f(Flag<true>{}, row, int64_t{W * D});
-    if (row < rows) f(Flag<false>{}, row, (rows - row) * D);
-  }
-
-  // f(Index<m>, mask) for the vectors m of a block that have entries.
-  template <bool kFull, class F>
-  static JAX_SIGLIB_INLINE void ForVectors(int64_t entries, F&& f) {
-    Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA {
-      if constexpr (kFull)
-        f(m, AllLanes{});
-      else if (m.value * W < entries)
-        f(m, Simd::FirstLanes(entries - m.value * W));
-    });
-  }
-
-  // f(Flag<is the vector whole>, m, mask, count) for the vectors m of a block with this
-  // many entries left; the loop stays a loop, since f holds an unrolled one.
-  template <class F>
-  static JAX_SIGLIB_INLINE void ForVectorsOfBlock(int64_t entries, F&& f) {
-    for (int m = 0; m < D; ++m) {
-      const int64_t count = entries - m * W;
-      if (count >= W) {
-        f(Flag<true>{}, m, AllLanes{}, int64_t{W});
-      } else {
-        if (count > 0) f(Flag<false>{}, m, Simd::FirstLanes(count), count);
-        break;
-      }
-    }
-  }
-
-  static JAX_SIGLIB_INLINE V LoadLanes(const T* p, AllLanes) { return Simd::Load(p); }
-  static JAX_SIGLIB_INLINE V LoadLanes(const T* p, typename Simd::Mask m) {
-    return Simd::LoadFirst(p, m);
-  }
-  static JAX_SIGLIB_INLINE void StoreLanes(T* p, V v, AllLanes) { Simd::Store(p, v); }
-  static JAX_SIGLIB_INLINE void StoreLanes(T* p, V v, typename Simd::Mask m) {
-    Simd::StoreFirst(p, v, m);
-  }
-
-  // The vectors of a block that have entries, and zeros for the others.
-  template <bool kFull>
-  static JAX_SIGLIB_INLINE void LoadBlock(V (&x)[D], const T* from, int64_t entries) {
-    if constexpr (!kFull)
-      Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA { x[m.value] = Simd::Zero(); });
-    ForVectors<kFull>(entries, [&](auto m, auto mask) JAX_SIGLIB_LAMBDA {
-      x[m.value] = LoadLanes(from + m.value * W, mask);
-    });
-  }
-  static JAX_SIGLIB_INLINE void CopyBlock(V (&to)[D], const V (&from)[D]) {
-    Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA { to[m.value] = from[m.value]; });
-  }
-  static JAX_SIGLIB_INLINE void AddBlock(V (&to)[D], const V (&x)[D]) {
-    Unroll<0, D>([&](auto m) JAX_SIGLIB_LAMBDA {
-      to[m.value] = Simd::Add(to[m.value], x[m.value]);
-    });
-  }
 
   // add + (vector m of rows (x) v).
   JAX_SIGLIB_INLINE V Outer(V rows, int m, V add) const {

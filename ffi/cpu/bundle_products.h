@@ -21,9 +21,8 @@ JAX_SIGLIB_INLINE void ForStrips(int64_t d, F&& f) {
   const int64_t strips = (d + kMost - 1) / kMost;
   for (int64_t i = 0, from = 0; i < strips; ++i) {
     const int64_t to = d * (i + 1) / strips;
-    Unroll<1, kMost + 1>([&](auto columns) JAX_SIGLIB_LAMBDA {
-      if (to - from == columns.value) f(columns, from);
-    });
+    WithIndex<1, kMost + 1>(to - from,
+                            [&](auto columns) JAX_SIGLIB_LAMBDA { f(columns, from); });
     from = to;
   }
 }
@@ -95,9 +94,8 @@ class BundleProducts {
     constexpr int kMost = TileRows(C);
     for (int64_t row = 0; row < rows;) {
       const int64_t taken = RowsOfTile(kMost, rows - row);
-      Unroll<1, kMost + 1>([&](auto tile) JAX_SIGLIB_LAMBDA {
-        if constexpr (Occurs(tile.value, kMost, C, kColumns))
-          if (taken == tile.value) f(tile, row);
+      WithIndex<1, kMost + 1>(taken, [&](auto tile) JAX_SIGLIB_LAMBDA {
+        if constexpr (Occurs(tile.value, kMost, C, kColumns)) f(tile, row);
       });
       row += taken;
     }

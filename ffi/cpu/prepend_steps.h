@@ -167,8 +167,6 @@ class PrependSteps {
   }
 
  private:
-  struct AllLanes {};
-
   // Chains longer than this (64 KiB in float32) are taken in stretches of an eighth
   // of it, over all letters, so that they are read from the first-level cache.
   static constexpr int64_t kLongChain = 16384;
@@ -196,28 +194,9 @@ class PrependSteps {
   JAX_SIGLIB_INLINE void ForGroupsOfLetters(F&& f) const {
     int64_t j = 0;
     for (; j + kLetters <= d_; j += kLetters) f(Index<kLetters>{}, j);
-    if constexpr (D == 0) {
-      switch (d_ - j) {
-        case 4:
-          return f(Index<4>{}, j);
-        case 3:
-          return f(Index<3>{}, j);
-        case 2:
-          return f(Index<2>{}, j);
-        case 1:
-          return f(Index<1>{}, j);
-      }
-    }
+    if constexpr (D == 0)
+      WithIndex<1, kLetters>(d_ - j, [&](auto count) JAX_SIGLIB_LAMBDA { f(count, j); });
   }
-  static JAX_SIGLIB_INLINE V LoadLanes(const T* p, AllLanes) { return Simd::Load(p); }
-  static JAX_SIGLIB_INLINE V LoadLanes(const T* p, typename Simd::Mask m) {
-    return Simd::LoadFirst(p, m);
-  }
-  static JAX_SIGLIB_INLINE void StoreLanes(T* p, V v, AllLanes) { Simd::Store(p, v); }
-  static JAX_SIGLIB_INLINE void StoreLanes(T* p, V v, typename Simd::Mask m) {
-    Simd::StoreFirst(p, v, m);
-  }
-
   static JAX_SIGLIB_INLINE void ExpandPiece(T* to, const T* s, const T* rows, V scale,
                                             int64_t entries) {
     ForLanes(entries, [&](int64_t i, auto lanes) JAX_SIGLIB_LAMBDA {

@@ -366,6 +366,26 @@ constexpr int64_t PadToVector(int64_t n) {
 template <class T>
 constexpr bool kManyRegisters = sizeof(typename Vec<T>::V) == 64;
 
+// Loads and stores of the lanes of a mask, or of all.
+struct AllLanes {};
+
+template <class T>
+JAX_SIGLIB_INLINE typename Vec<T>::V LoadLanes(const T* p, AllLanes) {
+  return Vec<T>::Load(p);
+}
+template <class T>
+JAX_SIGLIB_INLINE typename Vec<T>::V LoadLanes(const T* p, typename Vec<T>::Mask m) {
+  return Vec<T>::LoadFirst(p, m);
+}
+template <class T>
+JAX_SIGLIB_INLINE void StoreLanes(T* p, typename Vec<T>::V v, AllLanes) {
+  Vec<T>::Store(p, v);
+}
+template <class T>
+JAX_SIGLIB_INLINE void StoreLanes(T* p, typename Vec<T>::V v, typename Vec<T>::Mask m) {
+  Vec<T>::StoreFirst(p, v, m);
+}
+
 }  // namespace JAX_SIGLIB_ISA
 }  // namespace jax_siglib
 

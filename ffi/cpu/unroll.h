@@ -3,6 +3,7 @@
 #ifndef JAX_SIGLIB_CPU_UNROLL_H_
 #define JAX_SIGLIB_CPU_UNROLL_H_
 
+#include <cstdint>
 #include <utility>
 
 #include "simd.h"
@@ -26,6 +27,14 @@ template <int kFrom, int kTo, class F>
 JAX_SIGLIB_INLINE void Unroll(F&& f) {
   if constexpr (kFrom < kTo)
     UnrollSteps<kFrom>(f, std::make_integer_sequence<int, kTo - kFrom>{});
+}
+
+// f(Index<value>{}), of a value from kFrom to kTo - 1.
+template <int kFrom, int kTo, class F>
+JAX_SIGLIB_INLINE void WithIndex(int64_t value, F&& f) {
+  Unroll<kFrom, kTo>([&](auto index) JAX_SIGLIB_LAMBDA {
+    if (value == index.value) f(index);
+  });
 }
 
 }  // namespace JAX_SIGLIB_ISA
