@@ -12,6 +12,15 @@ from jax_siglib import _tensor_algebra as ta
 from jax_siglib._derivatives import operation
 from jax_siglib._native import ext
 from jax_siglib._primitive import INLINE, Kernel, vary
+from jax_siglib._sig_operands import (
+    by_points,
+    check_backprop_shapes,
+    check_hvp_shapes,
+    check_path,
+    take,
+    transformed,
+    transformed_tangent,
+)
 
 __all__ = ["sig", "sig_backprop", "sig_hvp", "sig_in_modes", "sig_jvp", "sig_of_path"]
 
@@ -169,12 +178,12 @@ def _call(
     how, front = transform
     if front is None and isinstance(path, jax.Array):
         return _jax_sig(path, None, degree, how, scalar_term, n_jobs, both_modes)
-    framework, (path, front) = _take(path, front)
+    framework, (path, front) = take(path, front)
     if framework == "jax":
         return _jax_sig(path, front, degree, how, scalar_term, n_jobs, both_modes)
     path_shape, front_shape = pt.shapes(path, front)
-    length = _check_path((path_shape, front_shape), degree, how)[scalar_term]
-    moved = _moved(path, front, how)
+    length = check_path((path_shape, front_shape), degree, how)[scalar_term]
+    moved = transformed(path, front, how)
     out = _arrays.call(ext.sig, [moved], (degree, n_jobs), [(*path_shape[:-2], length)])[0]
     return out if how == pt.NONE else _arrays.in_kind_of(path, out)
 
@@ -237,11 +246,11 @@ def sig_backprop(
     degree = _checks.integer("degree", degree, at_least=0)
     how, front = pt.read(time_aug, lead_lag, end_time, basepoint)
     n_jobs = _checks.jobs(n_jobs)
-    framework, (path, front, sig, sig_derivs) = _take(path, front, sig=sig, sig_derivs=sig_derivs)
+    framework, (path, front, sig, sig_derivs) = take(path, front, sig=sig, sig_derivs=sig_derivs)
     if framework == "jax":
         return _jax_sig_backprop(path, front, sig, sig_derivs, degree, how, n_jobs)
-    _check_backprop_shapes(pt.shapes(path, front, sig, sig_derivs), degree, how)
-    moved, static = _moved(path, front, how), (degree, n_jobs)
+    check_backprop_shapes(pt.shapes(path, front, sig, sig_derivs), degree, how)
+    moved, static = transformed(path, front, how), (degree, n_jobs)
     if how == pt.NONE:
         return _arrays.call(ext.sig_backprop, [path, sig, sig_derivs], static, [moved.shape])[0]
     prefix, derivs = _arrays.memory(sig), _arrays.memory(sig_derivs)
@@ -251,7 +260,7 @@ def sig_backprop(
         shape = (*moved.shape[:-2], ta.lower_length(moved.shape[-1], degree))
         prefix = _arrays.call(ext.sig, [moved], (lower, n_jobs), [shape])[0]
     found = _arrays.call(ext.sig_backprop, [moved, prefix, derivs], static, [moved.shape])[0]
-    return _by_points(found, path, how)
+    return by_points(found, path, how)
 
 
 def sig_jvp(
@@ -303,13 +312,13 @@ def sig_jvp(
     how, front = pt.read(time_aug, lead_lag, end_time, basepoint)
     scalar_term = _checks.flag("scalar_term", scalar_term)
     n_jobs = _checks.jobs(n_jobs)
-    framework, (path, front, t_path) = _take(path, front, t_path=t_path)
+    framework, (path, front, t_path) = take(path, front, t_path=t_path)
     if framework == "jax":
         return _jax_sig_jvp(path, front, t_path, degree, how, scalar_term, n_jobs)
     path_shape, front_shape, t_path_shape = pt.shapes(path, front, t_path)
-    length = _check_path((path_shape, front_shape), degree, how)[scalar_term]
+    length = check_path((path_shape, front_shape), degree, how)[scalar_term]
     _checks.same_shape("t_path", t_path_shape, path_shape, "path")
-    moved = [_moved(path, front, how), _moved_tangent(t_path, how)]
+    moved = [transformed(path, front, how), transformed_tangent(t_path, how)]
     out = _arrays.call(ext.sig_jvp, moved, (degree, n_jobs), [(*path_shape[:-2], length)])[0]
     return out if how == pt.NONE else _arrays.in_kind_of(path, out)
 
@@ -363,73 +372,19 @@ def sig_hvp(
     degree = _checks.integer("degree", degree, at_least=0)
     how, front = pt.read(time_aug, lead_lag, end_time, basepoint)
     n_jobs = _checks.jobs(n_jobs)
-    framework, arrays = _take(path, front, t_path=t_path, sig_derivs=sig_derivs)
+    framework, arrays = take(path, front, t_path=t_path, sig_derivs=sig_derivs)
     path, front, t_path, sig_derivs = arrays
     if framework == "jax":
         return _jax_sig_hvp(path, front, t_path, sig_derivs, degree, how, n_jobs)
-    _check_hvp_shapes(pt.shapes(path, front, t_path, sig_derivs), degree, how)
-    moved, t_moved, static = _moved(path, front, how), _moved_tangent(t_path, how), (degree, n_jobs)
+    check_hvp_shapes(pt.shapes(path, front, t_path, sig_derivs), degree, how)
+    moved, t_moved = transformed(path, front, how), transformed_tangent(t_path, how)
+    static = degree, n_jobs
     if how == pt.NONE:
         return _arrays.call(ext.sig_hvp, [sig_derivs, path, t_path], static, [moved.shape])[0]
     operands = [_arrays.memory(sig_derivs), moved, t_moved]
     if how.sums(moved.dtype):
         operands = [x.astype(np.float32) for x in operands]
-    return _by_points(_arrays.call(ext.sig_hvp, operands, static, [moved.shape])[0], path, how)
-
-
-def _take(path: Any, front: Any, **others: Any) -> tuple[str, tuple[Any, ...]]:
-    """``_arrays.take`` of a path, its basepoint if that is an array, and what belongs to them."""
-    if front is None:
-        framework, (path, *more) = _arrays.take(path=path, **others)
-    else:
-        framework, (path, front, *more) = _arrays.take(path=path, basepoint=front, **others)
-    return framework, (path, front, *more)
-
-
-# Between the arrays of a direct call and the kernel; without a transform the arrays themselves,
-# with one numpy's.
-
-
-def _moved(path: Any, front: Any, how: pt.Transform) -> Any:
-    if how == pt.NONE:
-        return path
-    return how.apply(_arrays.memory(path), None if front is None else _arrays.memory(front))
-
-
-def _moved_tangent(t_path: Any, how: pt.Transform) -> Any:
-    return t_path if how == pt.NONE else how.apply_to_tangent(_arrays.memory(t_path))
-
-
-def _by_points(found: Any, path: Any, how: pt.Transform) -> Any:
-    """The derivative by the path, from that by the transformed path."""
-    dtype = _arrays.memory(path).dtype
-    return _arrays.in_kind_of(path, how.adjoint(found).astype(dtype, copy=False))
-
-
-def _check_path(shapes: tuple[Any, ...], degree: int, how: pt.Transform) -> tuple[int, int]:
-    """Refuse what is not a path; return the lengths of its signature, as ``layout_lengths``."""
-    pt.check_path(*shapes)
-    return ta.layout_lengths(how.shape(shapes[0])[-1], degree)
-
-
-def _check_backprop_shapes(shapes: tuple[Any, ...], degree: int, how: pt.Transform) -> None:
-    path, front, sig, sig_derivs = shapes
-    _check_path((path, front), degree, how)
-    _check_sig("sig", sig, path, degree, how)
-    _checks.same_shape("sig_derivs", sig_derivs, sig, "sig")
-
-
-def _check_hvp_shapes(shapes: tuple[Any, ...], degree: int, how: pt.Transform) -> None:
-    path, front, t_path, sig_derivs = shapes
-    _check_path((path, front), degree, how)
-    _checks.same_shape("t_path", t_path, path, "path")
-    _check_sig("sig_derivs", sig_derivs, path, degree, how)
-
-
-def _check_sig(name: str, sig: Shape, path: Shape, degree: int, how: pt.Transform) -> None:
-    _checks.rank(name, sig, ["L"])
-    ta.check_length(name, sig[-1], how.shape(path)[-1], degree)
-    _checks.batch_shape(name, sig[:-1], path[:-2], "path")
+    return by_points(_arrays.call(ext.sig_hvp, operands, static, [moved.shape])[0], path, how)
 
 
 # From here on JAX arrays; see _sig_join.py, whose pattern this is.
@@ -470,7 +425,7 @@ def _jax_sig(
     both_modes: bool,
 ) -> Any:
     _arrays.check_dtypes(**pt.given(path=path, basepoint=front))
-    _check_path(pt.shapes(path, front), degree, how)
+    check_path(pt.shapes(path, front), degree, how)
     moved = how.apply_jax(path, front)
     if both_modes:
         out = OPERATION.forward.bind(moved, **_params_of(degree, scalar_term, n_jobs))[0]
@@ -490,7 +445,7 @@ def _jax_sig_backprop(
     n_jobs: int,
 ) -> Any:
     _arrays.check_dtypes(**pt.given(path=path, basepoint=front, sig=sig, sig_derivs=sig_derivs))
-    _check_backprop_shapes(pt.shapes(path, front, sig, sig_derivs), degree, how)
+    check_backprop_shapes(pt.shapes(path, front, sig, sig_derivs), degree, how)
     moved = how.apply_jax(path, front)
     params = _params_of(degree, ta.has_scalar_term(sig.shape[-1], moved.shape[-1], degree), n_jobs)
     if how.sums(path.dtype):  # in float32, of which sig is not the signature
@@ -512,7 +467,7 @@ def _jax_sig_jvp(
     n_jobs: int,
 ) -> Any:
     _arrays.check_dtypes(**pt.given(path=path, basepoint=front, t_path=t_path))
-    _check_path(pt.shapes(path, front), degree, how)
+    check_path(pt.shapes(path, front), degree, how)
     _checks.same_shape("t_path", t_path.shape, path.shape, "path")
     operands = vary(how.apply_jax(path, front), how.apply_jax_to_tangent(t_path), ranks=(2, 2))
     params = _params_of(degree, scalar_term, n_jobs)
@@ -531,7 +486,7 @@ def _jax_sig_hvp(
 ) -> Any:
     arrays = pt.given(path=path, basepoint=front, t_path=t_path, sig_derivs=sig_derivs)
     _arrays.check_dtypes(**arrays)
-    _check_hvp_shapes(pt.shapes(path, front, t_path, sig_derivs), degree, how)
+    check_hvp_shapes(pt.shapes(path, front, t_path, sig_derivs), degree, how)
     moved, t_moved = how.apply_jax(path, front), how.apply_jax_to_tangent(t_path)
     scalar_term = ta.has_scalar_term(sig_derivs.shape[-1], moved.shape[-1], degree)
     params = _params_of(degree, scalar_term, n_jobs)
