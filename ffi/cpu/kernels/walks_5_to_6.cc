@@ -1,12 +1,12 @@
+#if defined(__AVX2__)  // with_steps.h
 #include "../walk_kernels_of.h"
 
 namespace jax_siglib {
 namespace JAX_SIGLIB_ISA {
 
-#if defined(__AVX2__)
 JAX_SIGLIB_WALKS_APPENDING(5);
 JAX_SIGLIB_WALKS_APPENDING(6);
-#endif
 
 }  // namespace JAX_SIGLIB_ISA
 }  // namespace jax_siglib
+#endif
