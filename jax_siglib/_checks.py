@@ -11,6 +11,7 @@ import numpy as np
 
 __all__ = [
     "MAX_JOBS",
+    "Shape",
     "batch_shape",
     "flag",
     "integer",

@@ -33,11 +33,10 @@ from typing import Any, NamedTuple
 from jax_siglib import _arrays, _checks
 from jax_siglib import _path_transforms as pt
 from jax_siglib import _tensor_algebra as ta
+from jax_siglib._checks import Shape
 from jax_siglib._native import ext
 
 __all__ = ["Cost", "JoinCost", "SigCost", "multiply_add_rate", "sig_cost", "sig_join_cost"]
-
-Shape = tuple[int, ...]
 
 
 class Cost(NamedTuple):

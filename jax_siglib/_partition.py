@@ -18,14 +18,14 @@ import numpy as np
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.interpreters import mlir
 
+from jax_siglib._checks import Shape
+
 try:
     from jaxlib.xla_client import HloSharding, OpSharding
 except ImportError:  # then calls are not partitioned, see _automatic
     HloSharding = None
 
 __all__ = ["lower"]
-
-Shape = tuple[int, ...]
 
 
 def lower(

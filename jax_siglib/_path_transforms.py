@@ -20,6 +20,7 @@ import numpy as np
 
 from jax_siglib import _arrays, _checks
 from jax_siglib import _tensor_algebra as ta
+from jax_siglib._checks import Shape
 from jax_siglib._primitive import INLINE, vary
 
 __all__ = [
@@ -34,7 +35,6 @@ __all__ = [
 ]
 
 Array = TypeVar("Array", bound=Any)
-Shape = tuple[int, ...]
 
 # Times of shorter paths are kept for the next call: at most a megabyte or two of them.
 _KEPT_POINTS = 4096

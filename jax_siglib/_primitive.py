@@ -19,12 +19,11 @@ from jax.interpreters import batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jax_siglib import _partition
+from jax_siglib._checks import Shape
 from jax_siglib._in_place import overwritable
 from jax_siglib._native import ext, ext_cuda
 
 __all__ = ["INLINE", "Kernel", "in_place", "make_primitive", "plain", "served", "sum_to", "vary"]
-
-Shape = tuple[int, ...]
 
 # For ``jax.jit``: leave no call in a program around it. From 0.12 on True leaves one in the jaxpr,
 # and its lowering does not see where its arguments come from (_in_place.py).

@@ -9,6 +9,7 @@ import numpy as np
 from jax_siglib import _arrays, _checks, _reference
 from jax_siglib import _path_transforms as pt
 from jax_siglib import _tensor_algebra as ta
+from jax_siglib._checks import Shape
 from jax_siglib._derivatives import operation
 from jax_siglib._native import ext
 from jax_siglib._primitive import INLINE, Kernel, vary
@@ -25,7 +26,6 @@ from jax_siglib._sig_operands import (
 __all__ = ["sig", "sig_backprop", "sig_hvp", "sig_in_modes", "sig_jvp", "sig_of_path"]
 
 Array = TypeVar("Array", bound=Any)
-Shape = tuple[int, ...]
 
 
 def _length(path: Shape, degree: int, scalar_term: bool) -> int:

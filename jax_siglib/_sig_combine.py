@@ -8,6 +8,7 @@ import jax
 
 from jax_siglib import _arrays, _checks, _reference
 from jax_siglib import _tensor_algebra as ta
+from jax_siglib._checks import Shape
 from jax_siglib._derivatives import operation
 from jax_siglib._native import ext
 from jax_siglib._primitive import INLINE, Kernel, vary
@@ -15,7 +16,6 @@ from jax_siglib._primitive import INLINE, Kernel, vary
 __all__ = ["sig_combine", "sig_combine_backprop", "sig_combine_jvp"]
 
 Array = TypeVar("Array", bound=Any)
-Shape = tuple[int, ...]
 Static = tuple[int, int, int]  # dimension, degree, n_jobs
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from jax_siglib import _arrays, _checks, _reference
 from jax_siglib import _tensor_algebra as ta
+from jax_siglib._checks import Shape
 from jax_siglib._derivatives import operation
 from jax_siglib._native import ext
 from jax_siglib._primitive import INLINE, Kernel, sum_to, vary
@@ -16,7 +17,6 @@ from jax_siglib._primitive import INLINE, Kernel, sum_to, vary
 __all__ = ["join_in_both_modes", "sig_join", "sig_join_backprop", "sig_join_hvp", "sig_join_jvp"]
 
 Array = TypeVar("Array", bound=Any)
-Shape = tuple[int, ...]
 Static = tuple[int, int, bool, int]  # dimension, degree, prepend, n_jobs
 
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)

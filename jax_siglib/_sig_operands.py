@@ -5,8 +5,7 @@ from typing import Any
 from jax_siglib import _arrays, _checks
 from jax_siglib import _path_transforms as pt
 from jax_siglib import _tensor_algebra as ta
-
-Shape = tuple[int, ...]
+from jax_siglib._checks import Shape
 
 
 def take(path: Any, front: Any, **others: Any) -> tuple[str, tuple[Any, ...]]:

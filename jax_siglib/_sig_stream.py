@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax_siglib import _arrays, _checks, _reference
 from jax_siglib import _path_transforms as pt
 from jax_siglib import _tensor_algebra as ta
+from jax_siglib._checks import Shape
 from jax_siglib._derivatives import operation
 from jax_siglib._native import ext
 from jax_siglib._primitive import INLINE, Kernel, sum_to, vary
@@ -16,7 +17,6 @@ from jax_siglib._primitive import INLINE, Kernel, sum_to, vary
 __all__ = ["check_initial", "sig_stream", "sig_stream_backprop", "sig_stream_in_both_modes"]
 
 Array = TypeVar("Array", bound=Any)
-Shape = tuple[int, ...]
 Static = tuple[int, bool, bool, int]  # degree, prepend, scalar_term, n_jobs
 
 
