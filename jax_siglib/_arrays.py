@@ -235,8 +235,10 @@ def _call_on_gpu(
 
     with torch.cuda.device(device):
         stream = torch.cuda.current_stream(device).cuda_stream
-        operands = (_described(_side_by_side(x)) for x in tensors)
-        twin(*operands, *static, *map(_described, outs), stream, allocate)
+        # Copies have to live until the kernel has been launched: what is freed before, torch
+        # hands to the next copy, or to the kernel's own scratch.
+        operands = [_side_by_side(x) for x in tensors]
+        twin(*map(_described, operands), *static, *map(_described, outs), stream, allocate)
 
 
 def _described(tensor: Any) -> tuple[int, str, list[int], list[int]]:

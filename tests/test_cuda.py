@@ -3,8 +3,11 @@
 What its kernels compute is held in test_cuda_on_host.py, and on a GPU in test_gpu.py.
 """
 
+import contextlib
 import math
 import os
+import types
+import weakref
 
 import jax
 import pytest
@@ -120,3 +123,26 @@ def test_devices_may_not_be_mixed(op, torch, monkeypatch):
     monkeypatch.setattr(_arrays, "without_cuda", "not built today")
     with pytest.raises(TypeError, match=r"on the CPU.*cuda:0.*not built today"):
         op.bind(CASE)(*(on_gpu(torch, x) for x in tensors))
+
+
+def test_copies_live_until_the_launch(torch, monkeypatch):
+    """Of tensors whose entries lie apart: torch would hand out their memory again."""
+    copies, launched = [], []
+
+    class Spaced(torch.Tensor):
+        def contiguous(self):
+            copy = super().contiguous()
+            copies.append(weakref.ref(copy))
+            return copy
+
+    def sig_jvp(path, t_path, degree, out, stream, allocate):
+        assert [path[0], t_path[0]] == [copy().data_ptr() for copy in copies]
+        launched.append((degree, stream, allocate(64) != 0))
+
+    spaced = [torch.zeros(2, 4).mT.as_subclass(Spaced) for _ in range(2)]
+    monkeypatch.setattr(_arrays, "ext_cuda", types.SimpleNamespace(sig_jvp=sig_jvp))
+    monkeypatch.setattr(torch.cuda, "device", contextlib.nullcontext)
+    current = types.SimpleNamespace(cuda_stream=7)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: current)
+    _arrays._call_on_gpu(torch, sig_jvp, spaced, (3,), [torch.zeros(14)])
+    assert len(copies) == 2 and launched == [(3, 7, True)]
