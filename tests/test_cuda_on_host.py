@@ -115,6 +115,25 @@ def test_joins_by_roots(host, op, prepend):
     }
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["sig_join", "sig_join_backprop"])
+def test_joins_by_roots_of_other_strides(host, name, dtype):
+    """Rows apart, and such as no one stride leads to, long and short, with gaps and without."""
+    op = BY_NAME[name]
+    for d, degree in ((2, 3), (2, 6), (2, 9), (3, 4), (4, 3), (4, 4), (8, 3), (2, 10)):
+        for scalar_term in (False, True):
+            case = Case(d, degree, scalar_term=scalar_term)
+            arrays = op.draw(9, case, dtype, (3, 2, 3))
+            wide = [np.concatenate([x, x[..., :1]], -1)[..., :-1] for x in arrays]
+            swapped = [x.swapaxes(0, 1).copy().swapaxes(0, 1) for x in arrays]
+            host.configure(*IN_ORDER, False)
+            host.as_if(1, 1 << 20)
+            expected = as_tuple(op.bind(case)(*arrays))
+            for given in (wide, swapped):
+                for ours, theirs in zip(as_tuple(op.bind(case)(*given)), expected, strict=True):
+                    np.testing.assert_array_equal(ours, theirs, err_msg=f"{case}")
+
+
 @pytest.mark.parametrize("prepend", [False, True])
 @pytest.mark.parametrize("op", JOINS, ids=lambda op: op.name)
 def test_joins_of_many_letters(host, op, prepend):
@@ -385,7 +404,7 @@ def test_in_place(host, small):
     host.configure(False, 3, 7, small)
     if not small:  # several in a block
         host.as_if(1, 1 << 20)
-    cases = [Case(d, n, prepend=False) for d, n in ((3, 5), (2, 4))]
+    cases = [Case(d, n, prepend=False) for d, n in ((3, 5), (2, 4), (2, 6), (4, 4), (2, 9))]
     cases += [Case(d, n, prepend=True, scalar_term=True) for d, n in ((2, 6), (5, 2))]
     for case in cases:
         rng = np.random.default_rng(7)

@@ -59,14 +59,15 @@ struct JoinWorkspace {
   JoinWorkspace(const Levels& levels, bool prepend, const JoinStage& stage, bool adjoint,
                 int64_t entry_bytes) {
     const int64_t d = levels.dimension(), n = stage.elements;
-    auto places = [&](int64_t entries) {
-      return PlaceOfRoots(stage.letters, prepend, static_cast<int32_t>(entry_bytes),
-                          static_cast<int32_t>(entries));
+    const RootsLayout layout = LayoutOfRoots(stage.letters, stage.depth, prepend,
+                                             static_cast<int32_t>(entry_bytes));
+    auto pitch = [&](int64_t entries, int32_t in_front) {
+      return layout.Pitch(static_cast<int32_t>(entries), in_front, stage.crew);
     };
-    own = places(n * (levels.Length() + 1));
+    own = n * pitch(levels.Length(), 1);
     path = own + n * d;
     const int32_t beside = LevelsBeside(adjoint, levels.degree(), stage.root);
-    sums = path + places(n * levels.Offset(beside + 1));
+    sums = path + n * pitch(levels.Offset(beside + 1), 0);
     const int64_t below = stage.root > 1 ? stage.root - 1 : 0;
     apart = adjoint ? ((below + (d | 1)) * stage.crew + stage.groups * d) | 1 : 0;
     total = sums + n * apart;

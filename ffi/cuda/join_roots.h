@@ -8,10 +8,10 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "in_flight.h"
 #include "join_job.h"
 #include "join_subtree.h"
 #include "roots_plan.h"
+#include "roots_share.h"
 #include "storage.h"
 
 namespace jax_siglib {
@@ -42,8 +42,9 @@ class JoinOfRoots {
 
   JAX_SIGLIB_KERNEL void Run() const {
     block_.ForEach(kThreadsOfRoots, [&](int32_t t) {
-      Bring(t, kAdjoint ? job_.ct_out : job_.sig, Whole(), rows_);
-      Bring(t, job_.sig, Beside(), lower_);
+      const Share share(job_, first_, elements_, t);
+      share.template Bring<S>(kAdjoint ? job_.ct_out : job_.sig, Whole(), rows_);
+      share.template Bring<S>(job_.sig, Beside(), lower_);
       ForRoot(t, [&](int32_t e, int32_t w) { BringLetters(e, w); });
     });
     block_.ForEach(kThreadsOfRoots, [&](int32_t t) {
@@ -61,7 +62,8 @@ class JoinOfRoots {
       });
     }
     block_.ForEach(kThreadsOfRoots, [&](int32_t t) {
-      TakeAway(t);
+      Share(job_, first_, elements_, t)
+          .template TakeAway<S>(rows_, InPlace() ? Lower() : Whole(), job_.out);
       if (kAdjoint) ForRoot(t, [&](int32_t e, int32_t w) { TakeLettersAway(e, w); });
     });
   }
@@ -69,23 +71,13 @@ class JoinOfRoots {
  private:
   static constexpr int kMost = MostRoot(kD, kDepth);
   static constexpr int kPath = kMost > 0 ? kMost : 1;
-  struct Places {
-    JAX_SIGLIB_KERNEL constexpr int32_t operator()(int32_t i) const {
-      return PlaceOfRoots(kD, kPrepend, sizeof(T), i);
-    }
-  };
+  using Share = RootsShare<T, kD, kDepth, kPrepend>;
+  using Rows = typename Share::Rows;
+  static constexpr bool kGaps = Share::kGaps;
   using Letters = JoinLetters<T, kD>;
-  using Subtree = JoinSubtree<T, kD, kDepth, kPrepend, Places>;
+  using Subtree = JoinSubtree<T, kD, kDepth, kPrepend, Share::kGap>;
 
-  // So many entries of each element: in an array, from so many in front of level 1 on, and
-  // in the workspace, as far apart as `pitch`, from `first` on.
-  struct Rows {
-    int32_t count, in_front, pitch, first;
-    Divisor by_count;
-    JAX_SIGLIB_KERNEL int32_t Place(int32_t e, int32_t i) const {
-      return Places()(e * pitch + first + i);
-    }
-  };
+  JAX_SIGLIB_KERNEL static constexpr RootsLayout Layout() { return Share::Layout(); }
 
   // The path from a root down: m letters less, its word, of level r - m, the letter that
   // was added to reach it, and S and v there.
@@ -94,7 +86,7 @@ class JoinOfRoots {
     T s[kPath], v[kPath];
   };
 
-  JAX_SIGLIB_KERNEL static constexpr T Inverse(int c) { return Subtree::Inverse(c); }
+  JAX_SIGLIB_KERNEL static constexpr T Inverse(int c) { return T(1) / T(c); }
 
   // f(element, root) of thread t, if it has one.
   template <class F>
@@ -120,17 +112,23 @@ class JoinOfRoots {
     return static_cast<int32_t>(levels_.Offset(k));
   }
 
+  // The number of level 1's first entry, of signatures and of what there is of S beside
+  // them.
+  JAX_SIGLIB_KERNEL int32_t FirstOfWhole() const { return kGaps ? Layout().lead : scalar_; }
+  JAX_SIGLIB_KERNEL static constexpr int32_t FirstBeside() { return Layout().lead; }
+
   // Of signatures, of what there is of S beside them, and of the same levels of signatures.
   JAX_SIGLIB_KERNEL Rows Whole() const {
-    const int32_t length = Offset(levels_.degree() + 1) + scalar_;
-    return {length, scalar_, length, 0, job_.by_whole};
+    const int32_t length = Offset(levels_.degree() + 1);
+    return {length + scalar_, scalar_, Layout().Pitch(length, scalar_, roots_),
+            FirstOfWhole() - scalar_, job_.by_whole};
   }
   JAX_SIGLIB_KERNEL Rows Beside() const {
     const int32_t length = Offset(LevelsBeside(kAdjoint, levels_.degree(), root_) + 1);
-    return {length, 0, length, 0, job_.by_beside};
+    return {length, 0, Layout().Pitch(length, 0, roots_), FirstBeside(), job_.by_beside};
   }
   JAX_SIGLIB_KERNEL Rows Lower() const {
-    return {Beside().count, 0, Whole().pitch, scalar_, job_.by_beside};
+    return {Beside().count, 0, Whole().pitch, FirstOfWhole(), job_.by_beside};
   }
   JAX_SIGLIB_KERNEL T* Entry(int32_t e, int32_t k, int32_t word) const {
     return rows_ + Whole().Place(e, scalar_ + Offset(k) + word);
@@ -139,67 +137,10 @@ class JoinOfRoots {
 
   // -- from memory, and to it
 
-  // some(in the array, in the workspace, number) for the share of thread t: each time so
-  // many entries, a block's threads apart.
-  template <class A, class Some>
-  JAX_SIGLIB_KERNEL void Share(int32_t t, const Pointer& pointer, const Rows& rows,
-                               Some&& some) const {
-    const int32_t count = rows.count;
-    auto of = [&](int32_t e) {
-      return pointer.At<A>(job_.lead, first_ + e) - rows.in_front;
-    };
-    // As one row, if they are side by side; row by row, if rows are long, or so far apart
-    // that their distance is more than a number of 32 bits.
-    const int64_t stride = pointer.stride[0];
-    const bool one_stride = job_.lead.rank <= 1;
-    const bool one_row = one_stride && stride == count && rows.pitch == count;
-    if (one_row || !one_stride || 2 * count >= kInFlight * kThreadsOfRoots ||
-        stride >= kMostItems >> 8) {
-      const int32_t length = one_row ? elements_ * count : count;
-      JAX_SIGLIB_ROLLED
-      for (int32_t e = 0; e < (one_row ? 1 : elements_); ++e) {
-        A* const array = of(e);
-        InFlightTogether<kInFlight>(
-            t, length, kThreadsOfRoots,
-            [&](int32_t i, auto number) { some(array + i, rows.Place(e, i), number); });
-      }
-    } else {
-      A* const array = of(0);
-      JAX_SIGLIB_UNROLLED
-      for (int32_t i = t; i < elements_ * count; i += kThreadsOfRoots) {
-        const auto at = rows.by_count.Split(i);
-        some(array + (at.quotient * static_cast<int32_t>(stride) + at.rest),
-             rows.Place(at.quotient, at.rest), std::integral_constant<int32_t, 1>());
-      }
-    }
-  }
-
-  JAX_SIGLIB_KERNEL void Bring(int32_t t, const Pointer& from, const Rows& rows,
-                               T* to) const {
-    Share<const S>(t, from, rows, [&](const S* in, int32_t place, auto number) {
-      constexpr int32_t kNumber = decltype(number)::value;
-      T x[kNumber];
-      JAX_SIGLIB_IN_FULL
-      for (int32_t u = 0; u < kNumber; ++u) x[u] = Load(in, u * kThreadsOfRoots);
-      JAX_SIGLIB_IN_FULL
-      for (int32_t u = 0; u < kNumber; ++u)
-        to[place + Places()(u * kThreadsOfRoots)] = x[u];
-    });
-  }
   // Whether the result is the cotangent's own array, where level N is already.
   JAX_SIGLIB_KERNEL bool InPlace() const {
     return kAdjoint && job_.out.data == job_.ct_out.data;
   }
-  JAX_SIGLIB_KERNEL void TakeAway(int32_t t) const {
-    Share<S>(t, job_.out, InPlace() ? Lower() : Whole(),
-             [&](S* out, int32_t place, auto number) {
-               JAX_SIGLIB_IN_FULL
-               for (int32_t u = 0; u < decltype(number)::value; ++u)
-                 Store(out, u * kThreadsOfRoots,
-                       rows_[place + Places()(u * kThreadsOfRoots)]);
-             });
-  }
-
   JAX_SIGLIB_KERNEL void BringLetters(int32_t e, int32_t w) const {
     const S* const v = job_.displacement.At<const S>(job_.lead, first_ + e);
     T* const to = v_ + e * levels_.dimension();
@@ -262,6 +203,12 @@ class JoinOfRoots {
     return b;
   }
 
+  // And chain c of the subtree.
+  template <int kRoot>
+  JAX_SIGLIB_KERNEL static T ToSubtree(const Path& path, int c) {
+    return Chain<kRoot>(path, c + 1) * Subtree::OverFactorial(c + 1);
+  }
+
   // Whether, of all roots that are the same word with m letters less, w is the first one:
   // it is the one that sees to what lies there.
   JAX_SIGLIB_KERNEL bool IsFirst(int m, int32_t word, int32_t w) const {
@@ -273,8 +220,7 @@ class JoinOfRoots {
     JAX_SIGLIB_IN_FULL
     for (int k = 0; k < kDepth; ++k) {
       const int32_t i = Offset(root_ + k + 1) + (kPrepend ? w : w * Size(k + 1));
-      subtree.at[k] = e * Whole().pitch + scalar_ + i;
-      if (kAdjoint) subtree.at_s[k] = e * Beside().pitch + i;
+      subtree.at[k] = Whole().Place(e, scalar_ + i);
     }
   }
 
@@ -291,7 +237,7 @@ class JoinOfRoots {
         if (IsFirst(m, path.word[m], w))
           *Entry(e, kRoot - m, path.word[m]) = Chain<kRoot>(path, -m);
       JAX_SIGLIB_IN_FULL
-      for (int c = 0; c < kDepth; ++c) b[c] = Chain<kRoot>(path, c + 1);
+      for (int c = 0; c < kDepth; ++c) b[c] = ToSubtree<kRoot>(path, c);
     });
     Letters letters(levels_.dimension(), V(e), nullptr);
     Subtree subtree(letters, roots_);
@@ -319,15 +265,16 @@ class JoinOfRoots {
       constexpr int kRoot = decltype(root)::value;
       Follow<kRoot>(e, w, path);
       JAX_SIGLIB_IN_FULL
-      for (int c = 0; c < kDepth; ++c) b[c] = Chain<kRoot>(path, c + 1);
+      for (int c = 0; c < kDepth; ++c) b[c] = ToSubtree<kRoot>(path, c);
     });
     Subtree subtree(letters, roots_);
     subtree.g = rows_;
-    subtree.s = lower_;
+    // As far from a level to the next as in signatures.
+    subtree.s = lower_ + (Beside().Place(e, 0) - Whole().Place(e, scalar_));
     Begin(subtree, e, w);
     subtree.template GoBack<0>(0, b, y);
     WithRoot([&](auto root) { Return<decltype(root)::value>(e, w, path, y, letters); });
-    letters.PutDown(OfLetters(e, w));
+    letters.PutDown();
   }
 
   // From the root down to level 0, with the cotangents of its chains.
@@ -338,7 +285,8 @@ class JoinOfRoots {
     JAX_SIGLIB_IN_FULL
     for (int m = 0; m < kRoot; ++m) ct[m] = ct_v[m] = 0;
     JAX_SIGLIB_IN_FULL
-    for (int c = 0; c < kDepth; ++c) ReturnOf<kRoot>(path, c + 1, y[c], ct, ct_v);
+    for (int c = 0; c < kDepth; ++c)
+      ReturnOf<kRoot>(path, c + 1, y[c] * Subtree::OverFactorial(c + 1), ct, ct_v);
     JAX_SIGLIB_IN_FULL
     for (int m = 0; m < kRoot; ++m)
       if (IsFirst(m, path.word[m], w))

@@ -39,13 +39,35 @@ JAX_SIGLIB_BOTH constexpr int32_t LevelsBeside(bool adjoint, int32_t degree, int
   return adjoint ? degree - 1 : root;
 }
 
-// Where entry i of several signatures, one behind the other, lies in the workspace.
-// Appending, threads reach for entries d, d^2, ... apart: of powers of two a place is left
-// free behind every 32 (in double, 16), or they would meet in the banks of shared memory.
-JAX_SIGLIB_BOTH constexpr int32_t PlaceOfRoots(int32_t letters, bool prepend,
-                                               int32_t entry_bytes, int32_t i) {
-  const bool gaps = !prepend && (letters == 2 || letters == 4 || letters == 8);
-  return gaps ? i + i / (entry_bytes == 8 ? 16 : 32) : i;
+// How signatures lie in the workspace: one behind the other, as in memory; or, appending,
+// where d is a power of two, so that threads, which reach for entries d, d^2, ... apart,
+// would meet in the banks of shared memory, with a place left free behind every 32 (in
+// double, 16). Level 1 begins `lead` behind such a place, so that levels begin at multiples
+// of their sizes or of 32, and what begins with a word of a root's lies side by side.
+struct RootsLayout {
+  int32_t gap = 0, lead = 0;
+
+  JAX_SIGLIB_BOTH constexpr int32_t Place(int32_t i) const {
+    return gap > 0 ? i + i / (gap > 0 ? gap : 1) : i;
+  }
+  // From one signature to the next, of so many entries, and so many in front of level 1.
+  // With gaps an odd multiple of the number of roots: then neither do those of several
+  // signatures meet in the banks, at the levels that have most of the words.
+  JAX_SIGLIB_BOTH constexpr int32_t Pitch(int32_t entries, int32_t in_front,
+                                          int32_t roots) const {
+    return gap > 0 ? ((Place(lead + entries) + roots - 1) / roots | 1) * roots
+                   : entries + in_front;
+  }
+};
+JAX_SIGLIB_BOTH constexpr RootsLayout LayoutOfRoots(int32_t letters, int32_t depth,
+                                                    bool prepend, int32_t entry_bytes) {
+  RootsLayout layout;
+  // Of two letters and fewer than 5 levels a signature is a thread's.
+  const bool gaps = letters == 2 ? depth == 5 : letters == 4 || letters == 8;
+  if (prepend || !gaps) return layout;
+  layout.gap = entry_bytes == 8 ? 16 : 32;
+  layout.lead = letters == 2 ? 2 : letters == 4 ? 12 : 24;
+  return layout;
 }
 
 template <int kD, int kDepth, bool kPrepend>
