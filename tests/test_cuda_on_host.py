@@ -154,6 +154,15 @@ def test_paths(host, op, branches):
     hold(host, op, Case(3, 3, points=1), (2,), branches=branches)
 
 
+@pytest.mark.parametrize("d, degree, more_than", [(7, 5, 8), (12, 4, 16), (300, 2, 32)])
+def test_sums_of_many_shares(host, d, degree, more_than):
+    """What many blocks find for the increments, added up in 2, 4 and 8 groups."""
+    plan = host.plan_path if d > 256 else host.plan_branches
+    host.configure(*IN_ORDER, False)
+    assert plan(d, degree, 1, 12, False, True, 4)["slots"] > more_than
+    hold(host, BY_NAME["sig_backprop"], Case(d, degree, points=12), shrink=1 / 4)
+
+
 @pytest.mark.parametrize("op", PATHS, ids=lambda op: op.name)
 def test_paths_in_tiles(host, op):
     hold(host, op, Case(7, 4, points=3), branches=False)

@@ -78,9 +78,8 @@ inline Launch PlanBranchLaunch(const Limits& limits, const BranchPlan& plan,
 
 // Of BranchGather, for so many entries of each element.
 inline Launch PlanGatherLaunch(const Limits& limits, int64_t batch, int64_t entries) {
-  Launch launch = PlanPathSumsLaunch(limits, batch, entries, kSummedEntries);
-  launch.threads = std::min(launch.threads, kBranchThreads);
-  return launch;
+  return PlanLaunch(limits, batch * CeilDiv(entries, kBranchThreads), 8 * kBranchThreads,
+                    0);
 }
 
 inline BranchPlan PlanBranches(const Limits& limits, const Levels& levels, int64_t batch,

@@ -8,6 +8,7 @@
 #include "branch_forward.h"
 #include "branch_stream.h"
 #include "items.h"
+#include "sums.h"
 
 namespace jax_siglib {
 namespace cuda {
@@ -78,12 +79,12 @@ struct BranchGather {
     static JAX_SIGLIB_KERNEL void Run(const Block& block, const BranchJob& job, void*) {
       const Levels& levels = job.path.levels;
       const int64_t entries = levels.Offset(levels.degree());
-      const int64_t pieces = (entries + kSummedEntries - 1) / kSummedEntries;
+      const int64_t pieces = (entries + kBranchThreads - 1) / kBranchThreads;
       ForItems(block, job.path.batch * pieces, [&](int64_t item) {
-        const int64_t element = item / pieces, first = item % pieces * kSummedEntries;
+        const int64_t element = item / pieces, first = item % pieces * kBranchThreads;
         T* const out = job.stream.ct_initial.At<T>(job.path.lead, element);
         const int64_t left = entries - first;
-        block.ForEach(left < kSummedEntries ? static_cast<int32_t>(left) : kSummedEntries,
+        block.ForEach(static_cast<int32_t>(left < kBranchThreads ? left : kBranchThreads),
                       [&](int32_t i) { out[first + i] = Sum<T>(job, element, first + i); });
       });
     }
@@ -105,23 +106,18 @@ struct BranchGather {
         const int64_t letter = prepend ? word / roots : word % d;
         const int64_t parent = prepend ? word % roots : word / d;
         parts += letter % kSide * items + (parent * slices + letter / kSide) * slices;
-        return Sum(parts, slices);
+        return static_cast<T>(SumOf(parts, slices, 1));
       }
       // The roots above lie side by side, or, of prepended letters, as many apart as there
       // are such words.
       const int64_t above = levels.Size(root - k), of_root = slices * slices;
       parts += (kSide + root - k) * items;
-      if (!prepend) return Sum(parts + word * above * of_root, above * of_root);
+      if (!prepend)
+        return static_cast<T>(SumOf(parts + word * above * of_root, above * of_root, 1));
+      parts += word * of_root;
       double sum = 0;
-      for (int64_t j = 0; j < above; ++j)
-        sum += Sum(parts + (word + j * levels.Size(k)) * of_root, of_root);
-      return static_cast<T>(sum);
-    }
-    template <class T>
-    static JAX_SIGLIB_KERNEL T Sum(const T* parts, int64_t count) {
-      double sum = 0;
-      JAX_SIGLIB_UNROLLED
-      for (int64_t j = 0; j < count; ++j) sum += static_cast<double>(parts[j]);
+      for (int64_t j = 0; j < of_root; ++j)
+        sum += SumOf(parts + j, above, levels.Size(k) * of_root);
       return static_cast<T>(sum);
     }
   };

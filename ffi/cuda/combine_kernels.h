@@ -6,6 +6,7 @@
 
 #include "combine_job.h"
 #include "combine_stages.h"
+#include "in_flight.h"
 #include "items.h"
 #include "storage.h"
 
@@ -13,9 +14,11 @@ namespace jax_siglib {
 namespace cuda {
 
 // The word without its last letter.
+JAX_SIGLIB_KERNEL int32_t Parent(const Levels& levels, int32_t word) {
+  return levels.by_dimension().Split(word).quotient;
+}
 JAX_SIGLIB_KERNEL int64_t Parent(const Levels& levels, int64_t word) {
-  if (word < kMostItems)
-    return levels.by_dimension().Split(static_cast<int32_t>(word)).quotient;
+  if (word < kMostItems) return Parent(levels, static_cast<int32_t>(word));
   return word / levels.dimension();
 }
 
@@ -55,28 +58,20 @@ struct CombineForward {
     const Levels& levels = job.levels;
     ForItems(block, job.batch * stage.blocks, [&](int64_t item) {
       const int64_t element = item / stage.blocks, number = item % stage.blocks;
-      const S *term[2], *left[CombineJob::kMostProducts], *right[CombineJob::kMostProducts];
-      for (int i = 0; i < 2; ++i) {
-        term[i] = job.term[i].template At<const S>(job.lead, element);
-        left[i] = job.left[i].template At<const S>(job.lead, element);
-        right[i] = job.right[i].template At<const S>(job.lead, element);
-      }
+      auto at_element = [&](const Pointer& pointer) {
+        return pointer.template At<const S>(job.lead, element);
+      };
+      const S* const term[] = {at_element(job.term[0]), at_element(job.term[1])};
+      const Factors<S> factors{at_element(job.left[0]), at_element(job.right[0])};
+      const Factors<S> other_factors{at_element(job.left[1]), at_element(job.right[1])};
       S* const out = job.out.template At<S>(job.lead, element);
       for (int32_t n = stage.to; n >= stage.from; --n) {
         const int64_t words = levels.Size(n), at = levels.Offset(n);
         ForTiles(stage, number, words, kProductWords, [&](int64_t first) {
           block.ForEach(AtMost(words - first, kProductWords), [&](int32_t i) {
             const int64_t word = first + i;
-            T sum = 0;
-            int64_t front = word;
-            JAX_SIGLIB_ROLLED
-            for (int32_t k = n - 1; k > 0; --k) {
-              front = Parent(levels, front);
-              const int64_t x = levels.Offset(k) + front;
-              const int64_t y = levels.Offset(n - k) + (word - front * levels.Size(n - k));
-              for (int32_t p = 0; p < job.products; ++p)
-                sum += Load(left[p], x) * Load(right[p], y);
-            }
+            T sum = Product(levels, n, words, word, factors);
+            if (job.products > 1) sum += Product(levels, n, words, word, other_factors);
             Store(out, at + word,
                   sum + (Load(term[0], at + word) + Load(term[1], at + word)));
           });
@@ -86,15 +81,53 @@ struct CombineForward {
         block.ForEach(1, [&](int32_t) { Store(out, -1, job.linear ? T(0) : T(1)); });
     });
   }
+
+ private:
+  template <class S>
+  struct Factors {
+    const S *left, *right;
+  };
+
+  // The entry of a product for a word of level n, which has so many.
+  template <class S>
+  static JAX_SIGLIB_KERNEL auto Product(const Levels& levels, int32_t n, int64_t words,
+                                        int64_t word, const Factors<S>& factors) {
+    return words < kMostItems ? Product(levels, n, static_cast<int32_t>(word), factors)
+                              : Product(levels, n, word, factors);
+  }
+  // All that lies below is counted by the same kind of number.
+  template <class I, class S>
+  static JAX_SIGLIB_KERNEL typename Computed<S>::Type Product(const Levels& levels,
+                                                              int32_t n, I word,
+                                                              const Factors<S>& factors) {
+    const auto d = static_cast<I>(levels.dimension());
+    typename Computed<S>::Type sum = 0;
+    I front = word, back = 0, size = 1;
+    JAX_SIGLIB_UNROLLED
+    for (int32_t k = n - 1; k > 0; --k) {
+      const I parent = Parent(levels, front);
+      back += (front - parent * d) * size;
+      size *= d;
+      front = parent;
+      sum += Load(factors.left, static_cast<I>(levels.Offset(k)) + front) *
+             Load(factors.right, static_cast<I>(levels.Offset(n - k)) + back);
+    }
+    return sum;
+  }
 };
 
 // A long sum: of pieces, in double, so that they lose no digits against one another.
 template <class T>
 class LongSum {
  public:
-  JAX_SIGLIB_KERNEL void Add(T x) {
-    piece_ += x;
-    if (++terms_ % kPiece == 0) Flush();
+  // So many terms.
+  template <int32_t kNumber>
+  JAX_SIGLIB_KERNEL void Add(const T (&x)[kNumber]) {
+    T sum = x[0];
+    JAX_SIGLIB_IN_FULL
+    for (int32_t i = 1; i < kNumber; ++i) sum += x[i];
+    piece_ += sum;
+    if ((terms_ += kNumber) >= kPiece) Flush();
   }
   JAX_SIGLIB_KERNEL double Get() {
     Flush();
@@ -107,10 +140,11 @@ class LongSum {
   JAX_SIGLIB_KERNEL void Flush() {
     sum_ += static_cast<double>(piece_);
     piece_ = 0;
+    terms_ = 0;
   }
 
   T piece_ = 0;
-  uint32_t terms_ = 0;
+  int32_t terms_ = 0;
   double sum_ = 0;
 };
 
@@ -171,8 +205,14 @@ struct CombineAdjoint {
             const S* const y = other + levels.Offset(m);
             const S* const g =
                 ct_out + levels.Offset(k + m) + (kLeft ? word * others : word);
-            for (int64_t x = lane; x < others; x += tile.lanes)
-              sum.Add(Load(y, x) * Load(g, kLeft ? x : x * words));
+            InFlightTogether<kInFlight>(
+                int64_t{lane}, others, int64_t{tile.lanes}, [&](int64_t x, auto number) {
+                  T products[decltype(number)::value];
+                  JAX_SIGLIB_IN_FULL
+                  for (int32_t u = 0; u < decltype(number)::value; ++u, x += tile.lanes)
+                    products[u] = Load(y, x) * Load(g, kLeft ? x : x * words);
+                  sum.Add(products);
+                });
           }
         }
         sums[lane * tile.words + mine] = sum.Get();

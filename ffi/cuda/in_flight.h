@@ -36,8 +36,8 @@ JAX_SIGLIB_KERNEL void InFlight(int32_t first, int32_t n, int32_t apart, Load&& 
 }
 
 // What InFlightTogether leaves: fewer than twice kCount, which is a power of two, or 0.
-template <int32_t kCount, class Some>
-JAX_SIGLIB_KERNEL void AFew(int32_t i, int32_t n, int32_t apart, Some&& some) {
+template <int32_t kCount, class I, class Some>
+JAX_SIGLIB_KERNEL void AFew(I i, I n, I apart, Some&& some) {
   if constexpr (kCount > 0) {
     if (i + (kCount - 1) * apart < n) {
       some(i, std::integral_constant<int32_t, kCount>());
@@ -49,10 +49,9 @@ JAX_SIGLIB_KERNEL void AFew(int32_t i, int32_t n, int32_t apart, Some&& some) {
 
 // some(i, number) for the same i, each once, `number` of them together: i, i + apart, ...
 // With an std::integral_constant, for the compiler to know the number.
-template <int32_t kCount, class Some>
-JAX_SIGLIB_KERNEL void InFlightTogether(int32_t first, int32_t n, int32_t apart,
-                                        Some&& some) {
-  int32_t i = first;
+template <int32_t kCount, class I, class Some>
+JAX_SIGLIB_KERNEL void InFlightTogether(I first, I n, I apart, Some&& some) {
+  I i = first;
   JAX_SIGLIB_ROLLED
   for (; i + (kCount - 1) * apart < n; i += kCount * apart)
     some(i, std::integral_constant<int32_t, kCount>());
@@ -60,12 +59,11 @@ JAX_SIGLIB_KERNEL void InFlightTogether(int32_t first, int32_t n, int32_t apart,
 }
 
 // use(i, load(i)) for each i once, in a loop that is most of the work.
-template <int32_t kCount, class Load, class Use>
-JAX_SIGLIB_KERNEL void ManyInFlight(int32_t first, int32_t n, int32_t apart, Load&& load,
-                                    Use&& use) {
-  InFlightTogether<kCount>(first, n, apart, [&](int32_t i, auto number) {
+template <int32_t kCount, class I, class Load, class Use>
+JAX_SIGLIB_KERNEL void ManyInFlight(I first, I n, I apart, Load&& load, Use&& use) {
+  InFlightTogether<kCount>(first, n, apart, [&](I i, auto number) {
     constexpr int32_t kNumber = decltype(number)::value;
-    decltype(load(0)) loaded[kNumber];
+    decltype(load(i)) loaded[kNumber];
     JAX_SIGLIB_IN_FULL
     for (int32_t u = 0; u < kNumber; ++u) loaded[u] = load(i + u * apart);
     JAX_SIGLIB_IN_FULL

@@ -8,6 +8,7 @@
 #include "join_descent.h"
 #include "join_roots.h"
 #include "join_tile.h"
+#include "sums.h"
 
 namespace jax_siglib {
 namespace cuda {
@@ -72,8 +73,7 @@ struct JoinRoots {
   };
 };
 
-// Adds up the tiles' shares of ct_displacement. In double: what one tile adds must not lose
-// digits against all the others.
+// Adds up the tiles' shares of ct_displacement.
 struct JoinSums {
   using Job = JoinJob;
   static constexpr bool kOnlyShared = false;
@@ -87,20 +87,13 @@ struct JoinSums {
     ForItems(block, job.batch, [&](int64_t element) {
       const T* const shares =
           static_cast<const T*>(job.shares) + element * job.all_shares * d;
-      int32_t groups = job.stage.groups;
+      const int32_t groups = job.stage.groups;
+      // Share number i / d, and every `groups`th after it.
       block.ForEach(groups * d, [&](int32_t i) {
-        double sum = 0;
-        // Share number i / d, and every `groups`th after it.
-        for (int64_t at = i; at < job.all_shares * d; at += groups * d)
-          sum += static_cast<double>(shares[at]);
-        sums[i] = sum;
+        sums[i] =
+            SumOf(shares + i, EveryOf(job.all_shares, i / d, groups), int64_t{groups} * d);
       });
-      while (groups > 1) {
-        const int32_t half = (groups + 1) / 2;
-        block.ForEach((groups - half) * d,
-                      [&](int32_t i) { sums[i] += sums[i + half * d]; });
-        groups = half;
-      }
+      AddGroups(block, groups, d, sums);
       S* const out = job.ct_displacement.At<S>(job.lead, element);
       block.ForEach(d, [&](int32_t j) { Store(out, j, static_cast<T>(sums[j])); });
     });

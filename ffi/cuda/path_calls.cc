@@ -63,7 +63,7 @@ class PathOperands : public Operands {
     if (job.levels.degree() > 0 && points_ > 1)
       Run({dual, true, ComputedBytes(dtype_)}, executor);
     executor.Run(Kernel::kPathSums, dtype_, job,
-                 PlanPathSumsLaunch(executor.limits, job.batch, entries, kSummedEntries),
+                 PlanPathSumsLaunch(executor.limits, job.batch, entries, job.stage.slots),
                  nullptr);
     return "";
   }

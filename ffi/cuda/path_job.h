@@ -86,8 +86,12 @@ struct PathWorkspace {
   ChainOffsets chain_offset;  // within chains, and within twins
 };
 
-// Entries of ct_path that a block of PathSums takes at a time.
-constexpr int32_t kSummedEntries = 1024;
+// Sums that a block of PathSums forms at a time, each of a group of the slots' shares.
+constexpr int32_t kPathSums = 256;
+// Groups of so many slots: no fewer entries side by side than a warp reads together.
+JAX_SIGLIB_BOTH constexpr int32_t PathSumsGroups(int64_t slots) {
+  return slots <= 8 ? 1 : slots <= 16 ? 2 : slots <= 32 ? 4 : 8;
+}
 
 struct PathJob {
   Levels levels;

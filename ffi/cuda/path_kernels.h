@@ -4,8 +4,10 @@
 
 #include <cstdint>
 
+#include "items.h"
 #include "path_backward.h"
 #include "path_forward.h"
+#include "sums.h"
 
 namespace jax_siglib {
 namespace cuda {
@@ -61,38 +63,43 @@ struct PathSums {
   using Job = PathJob;
 
   template <class S, class Block>
-  static JAX_SIGLIB_KERNEL void Run(const Block& block, const PathJob& job, void*) {
-    using T = typename Computed<S>::Type;
+  static JAX_SIGLIB_KERNEL void Run(const Block& block, const PathJob& job,
+                                    void* workspace) {
+    double* const sums = static_cast<double*>(workspace);
     if (job.wide_shares)
-      Add<S, T, double>(block, job);
+      Add<S, double>(block, job, sums);
     else
-      Add<S, T, T>(block, job);
+      Add<S, typename Computed<S>::Type>(block, job, sums);
   }
 
  private:
-  template <class S, class T, class Share, class Block>
-  static JAX_SIGLIB_KERNEL void Add(const Block& block, const PathJob& job) {
+  template <class S, class Share, class Block>
+  static JAX_SIGLIB_KERNEL void Add(const Block& block, const PathJob& job, double* sums) {
+    using T = typename Computed<S>::Type;
     const int64_t d = job.levels.dimension(), entries = job.points * d;
     const int64_t of_slot = entries - d, slots = job.stage.slots;
-    const int64_t pieces = (entries + kSummedEntries - 1) / kSummedEntries;
-    for (int64_t item = block.index(); item < job.batch * pieces; item += block.count()) {
-      const int64_t element = item / pieces, first = item % pieces * kSummedEntries;
+    const int32_t groups = PathSumsGroups(slots), each = kPathSums / groups;
+    const int64_t pieces = (entries + each - 1) / each;
+    ForItems(block, job.batch * pieces, [&](int64_t item) {
+      const int64_t element = item / pieces, first = item % pieces * each;
       const Share* const shares =
           static_cast<const Share*>(job.shares) + element * slots * of_slot;
+      block.ForEach(kPathSums, [&](int32_t i) {
+        const int32_t group = i / each;
+        const int64_t at = first + (i - group * each);
+        const int64_t count = EveryOf(slots, group, groups), apart = groups * of_slot;
+        const Share* const mine = shares + group * of_slot;
+        double sum = 0;
+        if (at >= d && at < entries) sum += SumOf(mine + (at - d), count, apart);
+        if (at < of_slot) sum -= SumOf(mine + at, count, apart);
+        sums[i] = sum;
+      });
+      AddGroups(block, groups, each, sums);
       S* const out = job.ct_path.At<S>(job.lead, element);
-      const int64_t left = entries - first;
-      block.ForEach(left < kSummedEntries ? static_cast<int32_t>(left) : kSummedEntries,
-                    [&](int32_t i) {
-                      const int64_t at = first + i;
-                      double sum = 0;
-                      for (int64_t slot = 0; slot < slots; ++slot) {
-                        const Share* const share = shares + slot * of_slot;
-                        if (at >= d) sum += static_cast<double>(share[at - d]);
-                        if (at < of_slot) sum -= static_cast<double>(share[at]);
-                      }
-                      Store(out, at, static_cast<T>(sum));
-                    });
-    }
+      block.ForEach(each, [&](int32_t i) {
+        if (first + i < entries) Store(out, first + i, static_cast<T>(sums[i]));
+      });
+    });
   }
 };
 

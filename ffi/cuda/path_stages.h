@@ -38,8 +38,13 @@ inline Launch PlanPathLaunch(const Limits& limits, const Levels& levels,
 }
 
 inline Launch PlanPathSumsLaunch(const Limits& limits, int64_t batch, int64_t entries,
-                                 int64_t at_a_time) {
-  return PlanLaunch(limits, batch * ((entries + at_a_time - 1) / at_a_time), at_a_time, 0);
+                                 int64_t slots) {
+  Launch launch;
+  launch.blocks =
+      std::min(batch * CeilDiv(entries, kPathSums / PathSumsGroups(slots)), limits.blocks);
+  launch.threads = kPathSums;
+  launch.workspace = launch.shared_bytes = kPathSums * sizeof(double);
+  return launch;
 }
 
 // Blocks for an element, of at most so many, whose shares of ct_path do not take too much

@@ -233,7 +233,7 @@ class Stream : public Operands {
         PlanGatherLaunch(executor_.limits, batch_, algebra_.offset(algebra_.degree())));
     executor_.Run(
         Kernel::kPathSums, dtype_, job.path,
-        PlanPathSumsLaunch(executor_.limits, batch_, (steps_ + 1) * d_, kSummedEntries),
+        PlanPathSumsLaunch(executor_.limits, batch_, (steps_ + 1) * d_, job.plan.slots),
         nullptr);
     return true;
   }
