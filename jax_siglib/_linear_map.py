@@ -53,7 +53,11 @@ def _tie(primitive: Primitive, transposed: Primitive) -> None:
     def transpose(cts: Any, x: Any, **params: Any) -> list[Any]:
         if type(cts[0]) is ad.Zero:
             return [None]
-        assert params["linear"], "JAX transposes tangents, and they know no constants"
+        if not params["linear"]:  # of tangents, which know no constants, it always is
+            raise TypeError(
+                f"{primitive.name} can be transposed without the scalar term alone: that is the"
+                " constant 1, so with it the map is not linear. Leave it out, or use jax.vjp"
+            )
         return linear_part(transposed, cts[0], params)
 
     ad.primitive_jvps[primitive] = jvp

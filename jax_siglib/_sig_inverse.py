@@ -39,8 +39,9 @@ def sig_inverse(sig: Array, dimension: int, degree: int, *, n_jobs: int = 1) -> 
     every product of signatures. Of what is none it does not: of a mean or a sum of signatures, or
     of an expected signature, it is the antipode, and not the inverse.
 
-    The map is linear and its own transpose. So its tangent, and its backward pass, is the function
-    itself, applied to the tangent or cotangent (but for the scalar term, which is 0 there).
+    The map is linear, but for the scalar term, and its own transpose. So its tangent, and its
+    backward pass, is the function itself, applied to the tangent or cotangent (but for the scalar
+    term, which is 0 there). ``jax.linear_transpose`` takes it without that term.
 
     It reads and writes a signature once, but in two different orders; expect two to four times the
     time of copying it.
@@ -91,4 +92,6 @@ def _jax_sig_inverse(sig: Any, dimension: int, degree: int, n_jobs: int) -> Any:
     _arrays.check_dtypes(sig=sig)
     _check_shape(sig.shape, dimension, degree)
     params = {"dimension": dimension, "degree": degree, "n_jobs": n_jobs}
-    return PRIMITIVE.bind(sig, linear=False, **params)[0]
+    # The scalar term is the only constant: without it JAX may transpose the map as it stands.
+    linear = not ta.has_scalar_term(sig.shape[-1], dimension, degree)
+    return PRIMITIVE.bind(sig, linear=linear, **params)[0]

@@ -170,6 +170,24 @@ def test_scalar_term_is_a_constant(value):
                 assert np.array_equal(ours[..., 1:], theirs)
 
 
+@pytest.mark.parametrize("under_jit", [False, True])
+def test_linear_transpose_of_the_inverse(under_jit):
+    """Its own transpose where it is linear: without the scalar term, which is a constant."""
+    d, degree = 2, 3
+    (g,) = draw(10, (3, oracle.length(d, degree)))
+
+    def transposed(like):
+        inverse = jax.linear_transpose(lambda x: jax_siglib.sig_inverse(x, d, degree), like)
+        return jax.jit(inverse) if under_jit else inverse
+
+    expected = np.stack([oracle.sig_inverse(x, d, degree) for x in g])
+    (found,) = transposed(g)(g)
+    np.testing.assert_array_equal(found, expected)
+    with_scalar_term = np.insert(g, 0, 1, -1)
+    with pytest.raises(TypeError, match="sig_inverse can be transposed without the scalar term"):
+        transposed(with_scalar_term)(with_scalar_term)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_empty_batch(name):
     op, case = BY_NAME[name], Case(3, 2, scalar_term=True)
