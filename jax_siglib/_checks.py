@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import export
 
 __all__ = [
     "MAX_JOBS",
@@ -20,6 +21,7 @@ __all__ = [
     "rank",
     "real",
     "same_shape",
+    "sizes",
 ]
 
 Shape = tuple[int, ...]
@@ -85,6 +87,19 @@ def jobs(n_jobs: Any) -> int:
             f" on; got {value}"
         )
     return value
+
+
+def sizes(name: str, value: Any, *, symbolic: bool = False) -> Shape:
+    """Return a shape as a tuple of Python ints; ``symbolic``: jax.export's sizes as they are."""
+    try:
+        found: tuple[Any, ...] = tuple(
+            n if symbolic and export.is_symbolic_dim(n) else operator.index(n) for n in value
+        )
+    except TypeError:
+        raise TypeError(f"{name} must be a sequence of ints; got {value!r}") from None
+    if any(isinstance(n, int) and n < 0 for n in found):
+        raise ValueError(f"{name} must have no negative size; got {found}")
+    return found
 
 
 def rank(name: str, shape: Shape, axes: Sequence[str]) -> None:

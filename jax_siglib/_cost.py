@@ -25,10 +25,9 @@ scratch a call takes the compiled module says, by making it without doing anythi
 """
 
 import math
-import operator
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jax_siglib import _arrays, _checks
 from jax_siglib import _path_transforms as pt
@@ -125,7 +124,7 @@ def sig_cost(
         >>> cost.sig.bytes_read, cost.sig.bytes_written
         (2097152, 19173376)
     """
-    path = _shape("path_shape", path_shape)
+    path = _checks.sizes("path_shape", path_shape)
     degree = _checks.integer("degree", degree, at_least=0)
     dtype = _arrays.dtype_name("dtype", dtype)
     how, _ = pt.read(time_aug, lead_lag, 1.0, _checks.flag("basepoint", basepoint))
@@ -206,7 +205,7 @@ def sig_join_cost(
         >>> jax_siglib.sig_join_cost((1024,), 5, 3).sig_join.multiply_adds
         179200
     """
-    batch = _shape("batch_shape", batch_shape)
+    batch = _checks.sizes("batch_shape", batch_shape)
     dimension = _checks.integer("dimension", dimension, at_least=1)
     degree = _checks.integer("degree", degree, at_least=0)
     dtype = _arrays.dtype_name("dtype", dtype)
@@ -267,13 +266,3 @@ def _sums(d: int, degree: int) -> tuple[int, int, int]:
     levels = range(2, degree + 1)
     every = sum((degree - k + 1) * d**k for k in levels)
     return every, every - sum(d**k for k in levels), every - (d**degree if degree > 1 else 0)
-
-
-def _shape(name: str, shape: Any) -> Shape:
-    try:
-        found = tuple(operator.index(n) for n in shape)
-    except TypeError:
-        raise TypeError(f"{name} must be a sequence of ints; got {shape!r}") from None
-    if any(n < 0 for n in found):
-        raise ValueError(f"{name} must have no negative size; got {found}")
-    return found

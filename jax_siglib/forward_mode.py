@@ -11,8 +11,9 @@ levels of the signature once more instead of keeping them.
 Everything else takes both modes as it is, and stands here only so that one import serves:
 ``sig_combine``, ``sig_inverse``, ``sig_join_backprop``, ``sig_backprop`` and the like, ``sig_jvp``,
 ``sig_stream_backprop``, ``sig_length``, ``transform_path``, ``transform_path_backprop``.
-Derivatives of derivatives mix modes without this module: ``jax.hessian`` is forward over reverse,
-and works on the ordinary functions.
+``SignatureStream``, which is made of the ordinary functions, does not: fold ``sig_join`` over the
+steps. Derivatives of derivatives mix modes without this module: ``jax.hessian`` is forward over
+reverse, and works on the ordinary functions.
 
 Example:
     >>> import jax

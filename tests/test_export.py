@@ -152,6 +152,16 @@ def test_stretched_operands_and_loops(op):
         assert jnp.max(jnp.abs(a - b)) <= 1e-13 * jnp.max(jnp.abs(b))
 
 
+def test_stream_object_of_any_batch():
+    def function(path):
+        begin = jax_siglib.SignatureStream.begin(2, 3, batch=path.shape[:1], dtype=path.dtype)
+        return begin.mark().push_path(path).since_mark
+
+    program = exported(function, jax.ShapeDtypeStruct((symbolic(), 4, 2), "float64"))
+    path = np.random.default_rng(0).uniform(size=(5, 4, 2))
+    np.testing.assert_array_equal(program.call(path), jax.jit(function)(path))
+
+
 @by_op
 def test_check_is_needed_and_narrow(op):
     """JAX would not export without; what is not ours it still refuses."""

@@ -1,11 +1,13 @@
 """Running signatures: values at all kinds of sizes, how they continue, and their backward sweep."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
-from helpers import BY_NAME, Case, as_tuple, check, close
+from helpers import BY_NAME, Case, as_tuple, check, close, from_torch, to_torch
 
 import jax_siglib
 from jax_siglib import SignatureStream, sig, sig_stream, sig_stream_backprop
@@ -168,7 +170,7 @@ def test_continued_is_the_last_row(prepend, torch):
 
 @pytest.mark.parametrize("scalar_term", [False, True])
 def test_stream_object(scalar_term):
-    """As a carry of scan under vmap and grad; marks; pieces of a path; what it refuses."""
+    """As a carry of scan under vmap and grad; marks; pieces of a path."""
     d, degree = 2, 3
     path = draw(14, 2, 8, d)
     steps = np.diff(path, axis=1)
@@ -194,10 +196,95 @@ def test_stream_object(scalar_term):
     weights = draw(15, *whole.shape)
     gradient = jax.grad(lambda path: jnp.sum(weights * by_pieces(path).signature))(path)
     close(gradient, jax_siglib.sig_backprop(path, whole, weights, degree), TOLERANCE)
-    with pytest.raises(ValueError, match="displacement must have a last axis of length 2"):
-        begin.push(jnp.zeros(3))
-    with pytest.raises(ValueError, match="path must have a last axis of length 2"):
-        begin.push_path(jnp.zeros((4, 3)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("kind", ["numpy", "torch", "jax"])
+def test_stream_object_is_of_the_kind_of_its_signature(kind, dtype, request):
+    """Joins, pieces, and what came since a mark, with and without the scalar term."""
+    convert, back = np.asarray, np.asarray
+    if kind == "torch":
+        torch = request.getfixturevalue("torch")
+        convert = functools.partial(to_torch, torch)
+        back = functools.partial(from_torch, torch)
+    elif kind == "jax":
+        convert = jnp.asarray
+    points, degree = draw(16, 3, 7, 2).astype(dtype), 3
+    pieces = [np.array(points[:, at]) for at in (slice(2), slice(1, 4), slice(3, 7))]
+    rounding = {"float32": 1e-6, "bfloat16": 2.0**-6}.get(dtype, TOLERANCE)  # of a few joins
+    for scalar_term in (False, True):
+        start = convert(sig(pieces[0], degree, scalar_term=scalar_term))
+        stream = SignatureStream(start, None, 2, degree).push_path(convert(pieces[1])).mark()
+        unit = sig(pieces[0][:, :1], degree, scalar_term=scalar_term)
+        assert type(stream.since_mark) is type(start)
+        np.testing.assert_array_equal(back(stream.since_mark), unit, strict=True)
+        stream = stream.push_path(convert(pieces[2])).push(convert(pieces[2][:, 0]))
+        ends = np.concatenate([points, points[:, -1:] + pieces[2][:, :1]], 1).astype("float64")
+        for found, first in ((stream.signature, 0), (stream.since_mark, 3)):
+            assert type(found) is type(start) and found.dtype == start.dtype
+            exact = sig(ends[:, first:], degree, scalar_term=scalar_term)
+            close(back(found), exact, rounding)
+
+
+@pytest.mark.parametrize("scalar_term", [False, True])
+def test_stream_object_keeps_float64_without_x64(scalar_term):
+    start = jnp.asarray(sig(draw(17, 4, 2), 3, scalar_term=scalar_term))
+    step = jnp.ones(2)
+    with jax.enable_x64(False):
+        stream = SignatureStream(start, None, 2, 3).mark().push(step)
+    exact = jax_siglib.linear_sig(np.ones(2), 2, 3, scalar_term=scalar_term)
+    assert stream.since_mark.dtype == stream.signature.dtype == "float64"
+    close(stream.since_mark, exact, TOLERANCE)
+
+
+def test_stream_objects_are_equal_if_they_are_the_same():
+    stream = SignatureStream.begin(2, 3)
+    assert stream == stream and stream != SignatureStream.begin(2, 3)
+    assert len({stream, stream.mark()}) == 2
+
+
+def test_what_the_stream_object_refuses():
+    begin = SignatureStream.begin
+    for keywords, error, match in (
+        ({"batch": 4}, TypeError, "batch must be a sequence of ints; got 4"),
+        ({"batch": (2.0,)}, TypeError, r"batch must be a sequence of ints; got \(2\.0,\)"),
+        ({"batch": (3, -1)}, ValueError, r"batch must have no negative size; got \(3, -1\)"),
+        ({"dtype": "int32"}, TypeError, "dtype must be float16, .* float64; got 'int32'"),
+        ({"dtype": bool}, TypeError, "dtype must be float16, .* float64; got <class 'bool'>"),
+        ({"dtype": "complex64"}, TypeError, "dtype must be float16, .*; got 'complex64'"),
+        ({"scalar_term": 1}, TypeError, "scalar_term must be a bool; got 1"),
+    ):
+        with pytest.raises(error, match=match):
+            begin(2, 3, **keywords)
+    stream, marked = begin(2, 3, batch=(3,), dtype="float32"), begin(2, 3, dtype="float32").mark()
+    for bad, error, match in (
+        ([[0.0, 1.0]], TypeError, "must be a numpy array, .*; got list"),
+        (np.ones((3, 4, 2)), TypeError, "must have the dtype of signature, float32; got float64"),
+        (np.ones((3, 4, 2), "int32"), TypeError, "must have dtype float16, .*; got int32"),
+        (np.ones((3, 4, 3), "float32"), ValueError, "must have a last axis of length 2, .*"),
+        (np.ones((5, 4, 2), "float32"), ValueError, r"of signature, \(3,\); got \(5,\)"),
+        (np.float32(1), ValueError, r"must have shape \(\.\.\., .*d\), so at least"),
+    ):
+        with pytest.raises(error, match=f"^path .*{match}"):
+            stream.push_path(bad)
+        with pytest.raises(error, match=f"^displacement .*{match}"):
+            stream.push(bad[:, 0] if getattr(bad, "ndim", 0) else bad)
+    with pytest.raises(
+        ValueError, match=r"displacement must have .* of signature, \(\); got \(3,\)"
+    ):
+        marked.push(np.ones((3, 2), "float32"))
+    with pytest.raises(ValueError, match="path must have .* with at least one point"):
+        marked.push_path(np.ones((0, 2), "float32"))
+    for signature, error, match in (
+        ([1.0, 0.5], TypeError, "signature must be a numpy array, .*; got list"),
+        (np.ones(6, "int32"), TypeError, "signature must have dtype float16, .*; got int32"),
+        (np.ones(5), ValueError, "signature must have a last axis of length 14"),
+        (np.ones(()), ValueError, r"signature must have shape \(\.\.\., L\)"),
+    ):
+        odd = SignatureStream(signature, None, 2, 3)
+        for call in (odd.mark, lambda odd=odd: odd.push(np.ones(2))):
+            with pytest.raises(error, match=match):
+                call()
 
 
 @pytest.mark.parametrize("module", [jax_siglib, jax_siglib.forward_mode])
