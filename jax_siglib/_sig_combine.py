@@ -64,21 +64,34 @@ OPERATION = operation(
 )
 
 
-def sig_combine(sig1: Array, sig2: Array, dimension: int, degree: int, *, n_jobs: int = 1) -> Array:
+def sig_combine(
+    sig1: Array,
+    sig2: Array,
+    dimension: int,
+    degree: int,
+    *,
+    time_aug: bool = False,
+    lead_lag: bool = False,
+    n_jobs: int = 1,
+) -> Array:
     r"""Signature of a path that is followed by another one, from the signatures of the two.
 
     By Chen's identity it is their tensor product :math:`S(x) \otimes S(y)`, truncated: level n is
     the sum of :math:`S_k(x) \otimes S_{n-k}(y)` over k from 0 to n.
 
     Args:
-        sig1: Truncated signature S(x) of the first path, shape (..., L), where L is
-            ``sig_length(dimension, degree)``, or one more with the scalar term in front. That term
-            is the constant 1 and its value is ignored. float16, bfloat16 (both computed in float32
-            and rounded once), float32 or float64; a JAX array, a numpy array or a torch CPU tensor.
+        sig1: Truncated signature S(x) of the first path, shape (..., L), where L is the
+            ``sig_length`` of the arguments below, or one more with the scalar term in front. That
+            term is the constant 1 and its value is ignored. float16, bfloat16 (both computed in
+            float32 and rounded once), float32 or float64; a JAX array, a numpy array or a torch CPU
+            tensor.
         sig2: Truncated signature S(y) of the second path; shape, dtype and framework of ``sig1``.
             numpy arrays may stand beside JAX arrays.
-        dimension: Dimension d of the underlying space, at least 1.
+        dimension: Dimension d of the underlying space, at least 1, without what the flags add.
         degree: Truncation degree N of both signatures, at least 0.
+        time_aug: Whether the signatures are those of paths with time as a coordinate, as ``sig``
+            makes them. The second path's time is then counted on from the end of the first.
+        lead_lag: Whether they are those of lead-lag paths.
         n_jobs: Threads: 1 is serial, -1 all there are, below -1 all but ``-1 - n_jobs``.
 
     Returns:
@@ -98,12 +111,20 @@ def sig_combine(sig1: Array, sig2: Array, dimension: int, degree: int, *, n_jobs
         >>> jax_siglib.sig_combine(right, up, 2, 2)
         array([1. , 1. , 0.5, 1. , 0. , 0.5])
     """
-    static = _static(dimension, degree, n_jobs)
+    static = _static(dimension, degree, time_aug, lead_lag, n_jobs)
     return _call(ext.sig_combine, _jax_sig_combine, static, 1, sig1=sig1, sig2=sig2)[0]
 
 
 def sig_combine_backprop(
-    deriv: Array, sig1: Array, sig2: Array, dimension: int, degree: int, *, n_jobs: int = 1
+    deriv: Array,
+    sig1: Array,
+    sig2: Array,
+    dimension: int,
+    degree: int,
+    *,
+    time_aug: bool = False,
+    lead_lag: bool = False,
+    n_jobs: int = 1,
 ) -> tuple[Array, Array]:
     r"""Derivatives of a scalar F of ``sig_combine``'s result, with respect to both signatures.
 
@@ -116,8 +137,10 @@ def sig_combine_backprop(
             of ``sig1``.
         sig1: The first signature given to ``sig_combine``, shape (..., L); see there.
         sig2: The second signature given to ``sig_combine``, shape (..., L).
-        dimension: Dimension d of the underlying space, at least 1.
-        degree: Truncation degree N of the signatures, at least 0.
+        dimension: What ``sig_combine`` was given; so are the next three.
+        degree: See there.
+        time_aug: See there.
+        lead_lag: See there.
         n_jobs: Threads: 1 is serial, -1 all there are, below -1 all but ``-1 - n_jobs``.
 
     Returns:
@@ -137,7 +160,7 @@ def sig_combine_backprop(
         >>> jax_siglib.sig_combine_backprop(np.array([0.0, 1.0]), sig1, sig2, 1, 2)
         (array([2., 1.]), array([1., 1.]))
     """
-    static = _static(dimension, degree, n_jobs)
+    static = _static(dimension, degree, time_aug, lead_lag, n_jobs)
     arrays = {"deriv": deriv, "sig1": sig1, "sig2": sig2}
     d_sig1, d_sig2 = _call(ext.sig_combine_backprop, _jax_sig_combine_backprop, static, 2, **arrays)
     return d_sig1, d_sig2
@@ -151,6 +174,8 @@ def sig_combine_jvp(
     dimension: int,
     degree: int,
     *,
+    time_aug: bool = False,
+    lead_lag: bool = False,
     n_jobs: int = 1,
 ) -> Array:
     r"""Tangent of ``sig_combine``: how its result moves when its operands move.
@@ -165,8 +190,10 @@ def sig_combine_jvp(
         t_sig1: Tangent of ``sig1``; its shape, dtype and framework. The scalar term is a constant:
             a tangent's value there is ignored.
         t_sig2: Tangent of ``sig2``; its shape, dtype and framework.
-        dimension: Dimension d of the underlying space, at least 1.
-        degree: Truncation degree N of the signatures, at least 0.
+        dimension: What ``sig_combine`` was given; so are the next three.
+        degree: See there.
+        time_aug: See there.
+        lead_lag: See there.
         n_jobs: Threads: 1 is serial, -1 all there are, below -1 all but ``-1 - n_jobs``.
 
     Returns:
@@ -185,7 +212,7 @@ def sig_combine_jvp(
         >>> jax_siglib.sig_combine_jvp(sig1, sig2, t_sig1, t_sig2, 1, 2)
         array([1., 3.])
     """
-    static = _static(dimension, degree, n_jobs)
+    static = _static(dimension, degree, time_aug, lead_lag, n_jobs)
     arrays = {"sig1": sig1, "sig2": sig2, "t_sig1": t_sig1, "t_sig2": t_sig2}
     return _call(ext.sig_combine_jvp, _jax_sig_combine_jvp, static, 1, **arrays)[0]
 
@@ -206,9 +233,11 @@ def _call(
     return _arrays.call(kernel, taken, static, [shapes["sig1"]] * results)
 
 
-def _static(dimension: Any, degree: Any, n_jobs: Any) -> Static:
+def _static(dimension: Any, degree: Any, time_aug: Any, lead_lag: Any, n_jobs: Any) -> Static:
+    dimension = _checks.integer("dimension", dimension, at_least=1)
+    time_aug, lead_lag = _checks.flag("time_aug", time_aug), _checks.flag("lead_lag", lead_lag)
     return (
-        _checks.integer("dimension", dimension, at_least=1),
+        ta.transformed_dimension(dimension, time_aug, lead_lag),
         _checks.integer("degree", degree, at_least=0),
         _checks.jobs(n_jobs),
     )

@@ -170,6 +170,28 @@ def test_scalar_term_is_a_constant(value):
                 assert np.array_equal(ours[..., 1:], theirs)
 
 
+@pytest.mark.parametrize("flags", [(True, False), (False, True), (True, True)])
+def test_signatures_of_transformed_paths(flags):
+    """``dimension`` is that of the path before: as if the other one had been given."""
+    how, d, degree = dict(zip(("time_aug", "lead_lag"), flags, strict=True)), 2, 3
+    dimension = d * (1 + how["lead_lag"]) + how["time_aug"]
+    path = draw(11, (7, d))[0]
+    pieces = [jax_siglib.sig(x, degree, **how) for x in (path[:4], path[3:])]
+    whole = jax_siglib.sig(path, degree, end_time=2.0, **how)  # times of both, one after the other
+    close(jax_siglib.sig_combine(*pieces, d, degree, **how), whole, 1e-13)
+    arrays = draw(12, *[oracle.length(dimension, degree)] * 4)
+    for name, n in (("sig_combine", 2), ("sig_combine_backprop", 3), ("sig_combine_jvp", 4)):
+        function = getattr(jax_siglib, name)
+        exact = as_tuple(getattr(oracle, name)(*arrays[:n], dimension, degree))
+        for as_array in (np.asarray, jax.numpy.asarray):
+            found = as_tuple(function(*map(as_array, arrays[:n]), d, degree, **how))
+            for ours, theirs in zip(found, exact, strict=True):
+                close(ours, theirs, 1e-13)
+        for flag in how:
+            with pytest.raises(TypeError, match=f"{flag} must be a bool; got 1 of type int"):
+                function(*arrays[:n], d, degree, **{flag: 1})
+
+
 @pytest.mark.parametrize("under_jit", [False, True])
 def test_linear_transpose_of_the_inverse(under_jit):
     """Its own transpose where it is linear: without the scalar term, which is a constant."""

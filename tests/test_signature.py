@@ -26,9 +26,11 @@ PUBLIC = {
     "sig_join": "sig, displacement, dimension, degree, *, prepend=False, n_jobs=1",
     "sig_join_backprop": "d_out, sig, displacement, dimension, degree, *, prepend=False, n_jobs=1",
     "linear_sig": "displacement, dimension, degree, *, scalar_term=False, n_jobs=1",
-    "sig_combine": "sig1, sig2, dimension, degree, *, n_jobs=1",
-    "sig_combine_backprop": "deriv, sig1, sig2, dimension, degree, *, n_jobs=1",
-    "sig_combine_jvp": "sig1, sig2, t_sig1, t_sig2, dimension, degree, *, n_jobs=1",
+    "sig_combine": "sig1, sig2, dimension, degree, *, time_aug=False, lead_lag=False, n_jobs=1",
+    "sig_combine_backprop": "deriv, sig1, sig2, dimension, degree, *, time_aug=False,"
+    " lead_lag=False, n_jobs=1",
+    "sig_combine_jvp": "sig1, sig2, t_sig1, t_sig2, dimension, degree, *, time_aug=False,"
+    " lead_lag=False, n_jobs=1",
     "sig_inverse": "sig, dimension, degree, *, n_jobs=1",
     "sig_length": "dimension, degree, *, time_aug=False, lead_lag=False, scalar_term=False",
     "sig_stream": "path, degree, *, initial=None, prepend=False, scalar_term=False, n_jobs=1",
