@@ -90,22 +90,26 @@ def expanding_windows(points: int, *, first: int = 2, step: int = 1) -> Ints:
     """Windows from the first point on, each longer than the one before.
 
     Args:
-        points: Number T of points of the path, at least 1.
+        points: Number T of points of the path, from 1 to 2^62.
         first: Points in the first window, at least 1.
         step: By how many points each grows, at least 1.
 
     Returns:
         For ``sig_windows``: pairs (0, end) for end = first, first + step, ..., up to T.
 
+    Raises:
+        TypeError: If an argument is not an int.
+        ValueError: If a number is out of range.
+
     Example:
         >>> import jax_siglib
         >>> jax_siglib.expanding_windows(4).tolist()
         [[0, 2], [0, 3], [0, 4]]
     """
-    points = _checks.integer("points", points, at_least=1)
-    first = _checks.integer("first", first, at_least=1)
-    step = _checks.integer("step", step, at_least=1)
-    end = np.arange(first, points + 1, step)
+    points = _points(points)
+    first = min(_checks.integer("first", first, at_least=1), points + 1)
+    step = min(_checks.integer("step", step, at_least=1), points)
+    end = _every(step, first, points)
     return np.stack([np.zeros_like(end), end], -1)
 
 
@@ -113,7 +117,7 @@ def sliding_windows(points: int, size: int, step: int = 1) -> Ints:
     """Windows of one size.
 
     Args:
-        points: Number T of points of the path, at least 1.
+        points: Number T of points of the path, from 1 to 2^62.
         size: Points in a window, at least 1. So it has ``size - 1`` steps, and windows that follow
             each other without a gap, sharing one point, come with ``step=size - 1``.
         step: By how many points each lies behind the one before, at least 1.
@@ -122,15 +126,19 @@ def sliding_windows(points: int, size: int, step: int = 1) -> Ints:
         For ``sig_windows``: pairs (start, start + size) for start = 0, step, 2 step, ..., as far as
         they lie in the path.
 
+    Raises:
+        TypeError: If an argument is not an int.
+        ValueError: If a number is out of range.
+
     Example:
         >>> import jax_siglib
         >>> jax_siglib.sliding_windows(6, 3, 2).tolist()
         [[0, 3], [2, 5]]
     """
-    points = _checks.integer("points", points, at_least=1)
-    size = _checks.integer("size", size, at_least=1)
-    step = _checks.integer("step", step, at_least=1)
-    start = np.arange(0, points - size + 1, step)
+    points = _points(points)
+    size = min(_checks.integer("size", size, at_least=1), points + 1)
+    step = min(_checks.integer("step", step, at_least=1), points)
+    start = _every(step, 0, points - size)
     return np.stack([start, start + size], -1)
 
 
@@ -138,8 +146,8 @@ def dyadic_windows(points: int, depth: int) -> Ints:
     """The whole path, its halves, its quarters, and so on: neighbours share a point.
 
     Args:
-        points: Number T of points of the path, at least 1.
-        depth: How often the path is halved, at least 0. Where steps do not divide evenly, windows
+        points: Number T of points of the path, from 1 to 2^62.
+        depth: How often the path is halved, from 0 to 24. Where steps do not divide evenly, windows
             of one generation differ by one point; once there are more windows than steps, some have
             a single point.
 
@@ -147,20 +155,40 @@ def dyadic_windows(points: int, depth: int) -> Ints:
         For ``sig_windows``: 2^(depth+1) - 1 pairs (start, end), the whole path first, then one
         generation after another, each from the beginning of the path to its end.
 
+    Raises:
+        TypeError: If an argument is not an int.
+        ValueError: If a number is out of range.
+
     Example:
         >>> import jax_siglib
         >>> jax_siglib.dyadic_windows(9, 2).tolist()
         [[0, 9], [0, 5], [4, 9], [0, 3], [2, 5], [4, 7], [6, 9]]
     """
-    points = _checks.integer("points", points, at_least=1)
+    points = _points(points)
     depth = _checks.integer("depth", depth, at_least=0)
-    if depth > 32:
-        raise ValueError(f"depth must be at most 32, or there are too many windows; got {depth}")
+    if depth > 24:  # half a gigabyte of windows
+        raise ValueError(f"depth must be at most 24, or there are too many windows; got {depth}")
     generations = []
     for generation in range(depth + 1):
-        at = np.arange(2**generation + 1) * (points - 1) // 2**generation
+        parts = 2**generation
+        whole, rest = divmod(points - 1, parts)
+        i = np.arange(parts + 1)
+        at = whole * i + rest * i // parts  # (points - 1) * i // parts, which may not fit
         generations.append(np.stack([at[:-1], at[1:] + 1], -1))
     return np.concatenate(generations)
+
+
+def _points(points: Any) -> int:
+    """Refuse numbers of points that no path has, so that windows never overflow."""
+    points = _checks.integer("points", points, at_least=1)
+    if points > 2**62:
+        raise ValueError(f"points must be at most 2**62, beyond which is no path; got {points}")
+    return points
+
+
+def _every(step: int, first: int, last: int) -> Ints:
+    """The numbers first, first + step, ..., up to last; numpy's arange counts them in floats."""
+    return first + step * np.arange((last - first) // step + 1)
 
 
 class _Functions(NamedTuple):
@@ -192,7 +220,14 @@ def _call(
 
 def _check_windows(windows: Any, points: int) -> Ints:
     """Refuse what is not windows of a path with so many points; return them as int64."""
+    if not isinstance(points, int):
+        raise ValueError(
+            "path must have a static number of points T for its windows, which are part of the"
+            f" program; got a path of {points} points"
+        )
     leaves = jax.tree.leaves(windows)
+    if any(isinstance(leaf, np.ma.MaskedArray) for leaf in leaves):
+        raise TypeError("windows must be integers, with no mask; got a numpy MaskedArray")
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
         raise TypeError(
             "windows must be static integers, as the program depends on them; got traced values,"
@@ -204,9 +239,11 @@ def _check_windows(windows: Any, points: int) -> Ints:
         raise ValueError(
             f"windows must have shape (W, 2), pairs (start, end); got {windows!r}"
         ) from None
-    if pairs.shape == (0,):
+    if pairs.shape in ((0,), (0, 2)):  # without numbers, of whatever dtype
         pairs = np.zeros((0, 2), np.int64)
-    if not np.issubdtype(pairs.dtype, np.integer):
+    # Numbers that no dtype holds are objects; they do not lie in the path, which is said below.
+    objects = pairs.dtype == object and all(type(x) is int for x in pairs.flat)
+    if not objects and not np.issubdtype(pairs.dtype, np.integer):
         raise TypeError(f"windows must be integers; got dtype {pairs.dtype}")
     if pairs.ndim != 2 or pairs.shape[1] != 2:
         raise ValueError(f"windows must have shape (W, 2), pairs (start, end); got {pairs.shape}")

@@ -32,6 +32,7 @@ WINDOWS = {
     "single points": dyadic_windows(2, 2),
     "random": RANDOM,
     "none": [],
+    "none, of pairs": np.empty((0, 2)),
 }
 
 
@@ -157,6 +158,23 @@ def test_constructors():
     assert sliding_windows(2, 3).tolist() == []
     assert dyadic_windows(6, 1).tolist() == [[0, 6], [0, 3], [2, 6]]
     assert dyadic_windows(1, 0).tolist() == [[0, 1]]
+    assert expanding_windows(2, first=2**70).tolist() == sliding_windows(2, 2**70).tolist() == []
+    assert sliding_windows(5, 2, 2**70).tolist() == [[0, 2]]
+
+
+@pytest.mark.parametrize("points", [10**18, 2**62 - 1, 2**62])
+def test_constructors_are_exact(points):
+    """Beyond what a double holds, and where products of int64 overflow, by Python's integers."""
+    half = points // 2
+    windows = dyadic_windows(points, 8).tolist()
+    for generation in range(9):
+        at = [(points - 1) * i // 2**generation for i in range(2**generation + 1)]
+        expected = [[a, b + 1] for a, b in zip(at[:-1], at[1:], strict=True)]
+        assert windows[2**generation - 1 : 2 ** (generation + 1) - 1] == expected
+    ends = [[0, end] for end in range(half, points + 1, half)]
+    assert expanding_windows(points, first=half, step=half).tolist() == ends
+    starts = [[start, start + 2] for start in range(0, points - 1, half - 1)]
+    assert sliding_windows(points, 2, half - 1).tolist() == starts
 
 
 @pytest.mark.parametrize("name", WINDOWS)
@@ -191,12 +209,17 @@ def test_windows_that_are_none(mode):
         ((0, 2), r"shape \(W, 2\), pairs \(start, end\); got \(2,\)"),
         ([(0, 1, 2)], r"shape \(W, 2\).*got \(1, 3\)"),
         ([(0, 1), (2,)], r"shape \(W, 2\)"),
+        ([(0, 2**70)], rf"0 <= start < end <= 5.*got \(0, {2**70}\) at position 0"),
     ):
         with pytest.raises(ValueError, match=f"windows must .*{found}"):
             call(bad)
-    for bad, found in (([(0.0, 2.0)], "float64"), ([(True, True)], "bool"), ("ab", "<U2")):
+    others = ([(0.0, 2.0)], "float64"), ([(True, True)], "bool"), ("ab", "<U2"), (None, "object")
+    for bad, found in others:
         with pytest.raises(TypeError, match=f"windows must be integers; got dtype {found}"):
             call(bad)
+    for masked in (np.ma.array([[0, 2], [1, 3]], mask=[[0, 0], [1, 1]]), [[0, np.ma.masked]]):
+        with pytest.raises(TypeError, match="windows must be integers, with no mask; got a numpy"):
+            call(masked)
     with pytest.raises(TypeError, match="windows must be static integers.*traced"):
         jax.jit(call)(jnp.asarray([[0, 2]]))
     with pytest.raises(ValueError, match=r"path must have shape \(\.\.\., T, d\)"):
@@ -209,7 +232,10 @@ def test_numbers_of_the_constructors():
         (sliding_windows, (5, 2, 0), "step must be at least 1; got 0"),
         (expanding_windows, (0,), "points must be at least 1; got 0"),
         (dyadic_windows, (5, -1), "depth must be at least 0; got -1"),
-        (dyadic_windows, (5, 40), "depth must be at most 32"),
+        (dyadic_windows, (5, 25), "depth must be at most 24"),
+        (dyadic_windows, (2**62 + 1, 1), r"points must be at most 2\*\*62, .*; got 4611686018"),
+        (sliding_windows, (2**64, 2), r"points must be at most 2\*\*62"),
+        (expanding_windows, (2**80,), r"points must be at most 2\*\*62"),
     ):
         with pytest.raises(ValueError, match=match):
             function(*arguments)
