@@ -97,7 +97,7 @@ def check_dtypes(**arrays: Any) -> None:
 def dtype_name(name: str, dtype: Any) -> str:
     """Name of a dtype of any framework, or a name itself, if there are kernels for it."""
     try:
-        found = np.dtype(dtype).name
+        found = "None" if dtype is None else np.dtype(dtype).name  # numpy's None is float64
     except TypeError:  # torch's
         found = str(dtype).removeprefix("torch.")
     if found not in _DTYPES:

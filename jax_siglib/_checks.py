@@ -37,10 +37,7 @@ def integer(name: str, value: Any, at_least: int) -> int:
     """
     if type(value) is not int:
         if isinstance(value, jax.core.Tracer):
-            raise TypeError(
-                f"{name} must be a static Python int, as the shape of the result depends on it; got"
-                f" a traced value, {value}. Under jax.jit mark it with static_argnames."
-            )
+            raise _traced(name, "int", value)
         try:
             if isinstance(value, (bool, np.bool_)):
                 raise TypeError
@@ -59,14 +56,14 @@ def flag(name: str, value: Any) -> bool:
     if isinstance(value, np.bool_):
         return bool(value)
     if isinstance(value, jax.core.Tracer):
-        raise TypeError(f"{name} must be a static Python bool; got a traced value, {value}")
+        raise _traced(name, "bool", value)
     raise TypeError(f"{name} must be a bool; got {_describe(value)}")
 
 
 def real(name: str, value: Any) -> float:
     """Return a finite number as a Python float, and -0.0 as 0.0, its equal to every cache."""
     if isinstance(value, jax.core.Tracer):
-        raise TypeError(f"{name} must be a static Python float; got a traced value, {value}")
+        raise _traced(name, "float", value)
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a float; got {_describe(value)}")
     try:
@@ -133,6 +130,13 @@ def batch_shape(name: str, shape: Shape, expected: Shape, expected_of: str) -> N
             " Leading axes are not broadcast: use jax.vmap with in_axes, or broadcast explicitly"
             " with numpy.broadcast_to or torch.expand, which copy nothing"
         )
+
+
+def _traced(name: str, kind: str, value: Any) -> TypeError:
+    return TypeError(
+        f"{name} must be a static Python {kind}; got a traced value, {value}. Under jax.jit mark it"
+        " with static_argnames."
+    )
 
 
 def _describe(value: Any) -> str:

@@ -181,6 +181,8 @@ def read(time_aug: Any, lead_lag: Any, end_time: Any, basepoint: Any) -> tuple[T
     lead_lag = _checks.flag("lead_lag", lead_lag)
     end_time = _checks.real("end_time", end_time)
     array = None
+    if isinstance(basepoint, jax.core.Tracer) and (basepoint.shape, basepoint.dtype) == ((), bool):
+        basepoint = _checks.flag("basepoint", basepoint)  # which says that flags are not traced
     if not isinstance(basepoint, (bool, np.bool_)):
         if not _arrays.is_array(basepoint):
             raise TypeError(
@@ -191,13 +193,27 @@ def read(time_aug: Any, lead_lag: Any, end_time: Any, basepoint: Any) -> tuple[T
     return Transform(time_aug, lead_lag, end_time if time_aug else 1.0, bool(basepoint)), array
 
 
-def check_path(path: Shape, basepoint: Shape | None = None, name: str = "path") -> None:
-    """Refuse what is not a path, or a point that is not one for its front."""
+def check_path(
+    path: Shape,
+    basepoint: Shape | None = None,
+    name: str = "path",
+    *,
+    symbolic_dimension: bool = False,
+) -> None:
+    """Refuse what is not a path, or a point that is not one for its front.
+
+    A dimension that is a symbolic size of ``jax.export`` will do for a path, not for a signature.
+    """
     _checks.rank(name, path, ["T", "d"])
     if path[-2] == 0 or path[-1] == 0:
         raise ValueError(
             f"{name} must have shape (..., T, d) with at least one point, T >= 1, and one"
             f" coordinate, d >= 1; got shape {path}"
+        )
+    if not (symbolic_dimension or isinstance(path[-1], int)):
+        raise ValueError(
+            f"{name} must have a static number of coordinates d, on which the length of its"
+            f" signature depends; got shape {path}"
         )
     if basepoint not in (None, path[-1:], (*path[:-2], path[-1])):
         whole = f" or {(*path[:-2], path[-1])}" if len(path) > 2 else ""
@@ -358,7 +374,7 @@ def _check_derivs(shape: Shape, transform: Transform) -> None:
 @functools.partial(jax.jit, static_argnums=(2,), inline=INLINE)
 def _jax_transform_path(path: Any, basepoint: Any, transform: Transform) -> Any:
     _arrays.check_dtypes(**given(path=path, basepoint=basepoint))
-    check_path(*shapes(path, basepoint))
+    check_path(*shapes(path, basepoint), symbolic_dimension=True)
     return transform.apply_jax(path, basepoint).astype(path.dtype)
 
 

@@ -273,6 +273,8 @@ def test_bad_arguments():
             sig_cost(*bad)
     with pytest.raises(TypeError, match="dtype must be float16, bfloat16, .*; got 'int32'"):
         sig_cost((3, 2), 2, dtype="int32")
+    with pytest.raises(TypeError, match="dtype must be float16, bfloat16, .*; got None"):
+        sig_cost((3, 2), 2, dtype=None)
     with pytest.raises(TypeError, match="basepoint must be a bool"):
         sig_cost((3, 2), 2, basepoint=1)
     with pytest.raises(TypeError, match="batch_shape must be a sequence of ints"):

@@ -162,6 +162,26 @@ def test_stream_object_of_any_batch():
     np.testing.assert_array_equal(program.call(path), jax.jit(function)(path))
 
 
+def test_sizes_that_have_to_be_static():
+    """Coordinates, by which signatures have their length, and points where windows lie in them."""
+    by_points = jax.ShapeDtypeStruct((symbolic("T"), 2), "float64")
+    with pytest.raises(ValueError, match="path must have a static number of points T for its wind"):
+        exported(lambda path: jax_siglib.sig_windows(path, [[0, 2]], 2), by_points)
+    by_coordinates = jax.ShapeDtypeStruct((5, symbolic("d")), "float64")
+    for function in (
+        lambda path: jax_siglib.sig(path, 2),
+        lambda path: jax_siglib.sig(path, 2, initial=jnp.zeros(6)),
+        lambda path: jax_siglib.sig_stream(path, 2),
+        lambda path: jax_siglib.sig_windows(path, [[0, 2]], 2),
+    ):
+        with pytest.raises(ValueError, match=r"path must have a static .* d, .*got shape \(5, d\)"):
+            exported(function, by_coordinates)
+    program = exported(lambda path: jax_siglib.transform_path(path, lead_lag=True), by_coordinates)
+    path = np.arange(10.0).reshape(5, 2)
+    moved = jax_siglib.transform_path(path, lead_lag=True)
+    np.testing.assert_array_equal(program.call(path), moved)
+
+
 @by_op
 def test_check_is_needed_and_narrow(op):
     """JAX would not export without; what is not ours it still refuses."""

@@ -226,8 +226,14 @@ def test_bad_flags(name, as_array):
         )
         with pytest.raises(ValueError, match=match):
             function(*arrays, **{**keywords, "basepoint": as_array(np.zeros(shape, "float32"))})
-    with pytest.raises(TypeError, match="end_time must be a static Python float; got a traced"):
-        jax.jit(lambda t: function(*arrays, **{**keywords, "end_time": t}))(1.0)
+    for flag, kind, value in (
+        ("end_time", "float", 1.0),
+        ("time_aug", "bool", True),
+        ("basepoint", "bool", True),
+    ):
+        match = f"{flag} must be a static Python {kind}; got a traced .* with static_argnames"
+        with pytest.raises(TypeError, match=match):
+            jax.jit(lambda t, flag=flag: function(*arrays, **{**keywords, flag: t}))(value)
 
 
 def test_bad_shapes(torch):
