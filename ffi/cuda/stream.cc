@@ -23,8 +23,10 @@ void RunFor(Dtype dtype, Kernel kernel, const Job& job, const Launch& launch,
 void StreamExecutor::RefuseCapture(cudaStream_t stream) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   const cudaError_t error = cudaStreamIsCapturing(stream, &status);
-  if (error != cudaSuccess)
+  if (error != cudaSuccess) {
+    cudaGetLastError();  // or the next launch would be blamed for it
     throw std::runtime_error(std::string("CUDA stream: ") + cudaGetErrorString(error));
+  }
   if (status != cudaStreamCaptureStatusNone)
     throw std::runtime_error(
         "a call of this size needs scratch memory, and cannot be recorded into a CUDA "
