@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from jax_siglib._native import ext_cuda, without_cuda
+from jax_siglib._precision import from_numpy
 
 __all__ = [
     "call",
@@ -44,7 +45,7 @@ def take(**arrays: Any) -> tuple[Framework, tuple[Any, ...]]:
 
     Returns:
         The framework, and the arrays as that framework's own plain type. numpy arrays beside JAX
-        arrays count as JAX, but are not converted yet, for conversion may change their dtype.
+        arrays become JAX arrays after their dtypes were compared, and keep them.
 
     Raises:
         TypeError: If frameworks or dtypes are mixed, or one is not served.
@@ -77,8 +78,11 @@ def take(**arrays: Any) -> tuple[Framework, tuple[Any, ...]]:
     if "torch" in found:
         _check_devices(taken)
     check_dtypes(**taken)
-    framework: Framework = "jax" if "jax" in found else found.pop()
-    return framework, tuple(taken.values())
+    if "jax" not in found:
+        return found.pop(), tuple(taken.values())
+    return "jax", tuple(
+        from_numpy(x) if frameworks[name] == "numpy" else x for name, x in taken.items()
+    )
 
 
 def check_dtypes(**arrays: Any) -> None:

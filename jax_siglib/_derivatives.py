@@ -34,6 +34,7 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad
 
+from jax_siglib._precision import zeros
 from jax_siglib._primitive import Kernel, make_primitive, plain, sum_to, vary
 
 __all__ = ["Operation", "operation"]
@@ -290,9 +291,7 @@ def _filled(operands: Arrays, ranks: tuple[int, ...]) -> list[Any]:
     if jnp.broadcast_shapes(*known) != full:
         return list(map(ad.instantiate_zeros, operands))
     return [
-        jnp.zeros((1,) * len(lead) + like.shape[len(lead) :], like.dtype)
-        if type(x) is ad.Zero
-        else x
+        zeros((1,) * len(lead) + like.shape[len(lead) :], like.dtype) if type(x) is ad.Zero else x
         for x, like, lead in zip(operands, types, leads, strict=True)
     ]
 

@@ -4,11 +4,11 @@ import functools
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 
 from jax_siglib import _arrays, _checks
 from jax_siglib import _tensor_algebra as ta
 from jax_siglib._native import ext
+from jax_siglib._precision import zeros
 from jax_siglib._primitive import INLINE
 from jax_siglib._sig_join import join_with_derivatives
 
@@ -98,6 +98,6 @@ def _jax_linear_sig(
     _arrays.check_dtypes(displacement=displacement)
     length = _check_shape(displacement.shape, dimension, degree, scalar_term)
     lead = (1,) * (displacement.ndim - 1)
-    unit = jnp.zeros((*lead, length), displacement.dtype)
+    unit = zeros((*lead, length), displacement.dtype)
     static = dimension, degree, False, n_jobs
     return join_with_derivatives(unit, displacement, static, both_modes)

@@ -17,10 +17,12 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jax_siglib import _arrays, _checks
 from jax_siglib import _tensor_algebra as ta
 from jax_siglib._checks import Shape
+from jax_siglib._precision import cast, from_numpy, pad
 from jax_siglib._primitive import INLINE, vary
 
 __all__ = [
@@ -144,8 +146,8 @@ class Transform(NamedTuple):
             twice = jnp.stack([path, path], -2).reshape(*batch, 2 * points, d)
             path = jnp.concatenate([twice[..., :-1, :], twice[..., 1:, :]], -1)
         if self.time_aug:
-            times = _with_rank(jnp.asarray(times, dtype).astype(path.dtype), path.ndim - 1)
-            times = jnp.zeros_like(path[..., 0]) + times
+            times = from_numpy(np.asarray(times, dtype).astype(path.dtype))
+            times = jnp.zeros_like(path[..., 0]) + _with_rank(times, path.ndim - 1)
             path = jnp.concatenate([path, times[..., None]], -1)
         return path
 
@@ -162,8 +164,13 @@ class Transform(NamedTuple):
             along = [(0, 0)] * (ct.ndim - 2)
 
             def of_point(half: Any, ends: tuple[int, int]) -> Any:
-                padded = jnp.pad(half, [*along, ends, (0, 0)])
-                return padded[..., 0::2, :] + padded[..., 1::2, :]
+                padded = pad(half, [*along, ends, (0, 0)])
+                # Not [0::2], which is a gather in JAX 0.8, and its transpose in float32 at times.
+                even, odd = (
+                    lax.slice_in_dim(padded, i, None, stride=2, axis=padded.ndim - 2)
+                    for i in (0, 1)
+                )
+                return even + odd
 
             ct = of_point(ct[..., :d], (0, 1)) + of_point(ct[..., d:], (1, 0))
         return ct[..., 1:, :] if self.basepoint else ct
@@ -375,14 +382,14 @@ def _check_derivs(shape: Shape, transform: Transform) -> None:
 def _jax_transform_path(path: Any, basepoint: Any, transform: Transform) -> Any:
     _arrays.check_dtypes(**given(path=path, basepoint=basepoint))
     check_path(*shapes(path, basepoint), symbolic_dimension=True)
-    return transform.apply_jax(path, basepoint).astype(path.dtype)
+    return cast(transform.apply_jax(path, basepoint), path.dtype)
 
 
 @functools.partial(jax.jit, static_argnums=(1,), inline=INLINE)
 def _jax_transform_path_backprop(derivs: Any, transform: Transform) -> Any:
     _arrays.check_dtypes(derivs=derivs)
     _check_derivs(derivs.shape, transform)
-    return transform.adjoint_jax(transform.widened(derivs)).astype(derivs.dtype)
+    return cast(transform.adjoint_jax(transform.widened(derivs)), derivs.dtype)
 
 
 def _rows(array: np.ndarray) -> np.ndarray:

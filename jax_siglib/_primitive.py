@@ -22,6 +22,7 @@ from jax_siglib import _partition
 from jax_siglib._checks import Shape
 from jax_siglib._in_place import overwritable
 from jax_siglib._native import ext, ext_cuda
+from jax_siglib._precision import cast, keeping
 
 __all__ = ["INLINE", "Kernel", "in_place", "make_primitive", "plain", "served", "sum_to", "vary"]
 
@@ -102,7 +103,8 @@ def vary(*operands: Any, ranks: Sequence[int] | None = None) -> tuple[Any, ...]:
 def sum_to(x: Any, shape: Shape) -> Any:
     """Sum over the leading axes along which an operand of this shape was stretched."""
     axes = tuple(i for i, (n, m) in enumerate(zip(x.shape, shape, strict=True)) if n != m)
-    return jnp.sum(x, axes, keepdims=True) if axes else x
+    with keeping(x.dtype):
+        return jnp.sum(x, axes, keepdims=True) if axes else x
 
 
 def make_primitive(name: str, kernel: Kernel, attributes: tuple[str, ...]) -> Primitive:
@@ -225,8 +227,9 @@ def plain(kernel: Kernel) -> Callable[..., tuple[Any, ...]]:
         reference = kernel.reference_of_half if half else None
         reference = reference or kernel.reference
         assert reference is not None
-        out = reference(*(x.astype(jnp.float32) if half else x for x in operands), **params)
-        return tuple(x.astype(dtype) for x in (out if isinstance(out, tuple) else (out,)))
+        with keeping(dtype):
+            out = reference(*(x.astype(jnp.float32) if half else x for x in operands), **params)
+        return tuple(cast(x, dtype) for x in (out if isinstance(out, tuple) else (out,)))
 
     return function
 

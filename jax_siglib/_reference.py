@@ -44,6 +44,7 @@ import jax
 import jax.numpy as jnp
 
 from jax_siglib import _tensor_algebra as ta
+from jax_siglib._precision import pad
 
 __all__ = [
     "sig",
@@ -350,7 +351,7 @@ def _to_points(ct_steps: Array) -> Array:
     Every point but the outer two ends one segment and starts another, hence gets the difference of
     their cotangents.
     """
-    ct_steps = jnp.pad(ct_steps, [(1, 1)] + [(0, 0)] * (ct_steps.ndim - 1))
+    ct_steps = pad(ct_steps, [(1, 1)] + [(0, 0)] * (ct_steps.ndim - 1))
     return jnp.moveaxis(ct_steps[:-1] - ct_steps[1:], 0, -2)
 
 

@@ -12,6 +12,7 @@ from jax_siglib import _tensor_algebra as ta
 from jax_siglib._checks import Shape
 from jax_siglib._derivatives import operation
 from jax_siglib._native import ext
+from jax_siglib._precision import cast
 from jax_siglib._primitive import INLINE, Kernel, vary
 from jax_siglib._sig_operands import (
     by_points,
@@ -431,7 +432,7 @@ def _jax_sig(
         out = OPERATION.forward.bind(moved, **_params_of(degree, scalar_term, n_jobs))[0]
     else:
         out = _sig(moved, degree, scalar_term, n_jobs)
-    return out.astype(path.dtype)
+    return cast(out, path.dtype)
 
 
 @functools.partial(jax.jit, static_argnums=(4, 5, 6), inline=INLINE)
@@ -453,7 +454,8 @@ def _jax_sig_backprop(
     else:
         lower = ta.lower(sig, moved.shape[-1], degree)
     operands = vary(how.widened(sig_derivs), moved, lower)
-    return how.adjoint_jax(OPERATION.backprop.bind(*operands, **params)[0]).astype(path.dtype)
+    found = OPERATION.backprop.bind(*operands, **params)[0]
+    return cast(how.adjoint_jax(found), path.dtype)
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5, 6), inline=INLINE)
@@ -471,7 +473,7 @@ def _jax_sig_jvp(
     _checks.same_shape("t_path", t_path.shape, path.shape, "path")
     operands = vary(how.apply_jax(path, front), how.apply_jax_to_tangent(t_path), ranks=(2, 2))
     params = _params_of(degree, scalar_term, n_jobs)
-    return OPERATION.tangent.bind(*operands, **params)[0].astype(path.dtype)
+    return cast(OPERATION.tangent.bind(*operands, **params)[0], path.dtype)
 
 
 @functools.partial(jax.jit, static_argnums=(4, 5, 6), inline=INLINE)
@@ -491,4 +493,5 @@ def _jax_sig_hvp(
     scalar_term = ta.has_scalar_term(sig_derivs.shape[-1], moved.shape[-1], degree)
     params = _params_of(degree, scalar_term, n_jobs)
     operands = vary(how.widened(sig_derivs), moved, t_moved)
-    return how.adjoint_jax(OPERATION.hvp.bind(*operands, **params)[0]).astype(path.dtype)
+    found = OPERATION.hvp.bind(*operands, **params)[0]
+    return cast(how.adjoint_jax(found), path.dtype)

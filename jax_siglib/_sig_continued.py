@@ -9,6 +9,7 @@ import numpy as np
 from jax_siglib import _arrays, _checks
 from jax_siglib import _path_transforms as pt
 from jax_siglib import _tensor_algebra as ta
+from jax_siglib._precision import cast
 from jax_siglib._primitive import INLINE
 from jax_siglib._sig import sig_of_path
 from jax_siglib._sig_combine import sig_combine
@@ -93,7 +94,7 @@ def _product(path: Any, initial: Any, static: Static, both_modes: bool) -> Any:
     own = sig_of_path(path, degree, scalar_term, n_jobs, both_modes)
     pair = (own, start) if prepend else (start, own)
     found = sig_combine(*pair, dimension, degree, n_jobs=n_jobs)
-    return found if found.dtype == dtype else found.astype(dtype)
+    return cast(found, dtype)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3), inline=INLINE)

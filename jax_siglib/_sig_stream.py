@@ -4,7 +4,6 @@ import functools
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 
 from jax_siglib import _arrays, _checks, _reference
 from jax_siglib import _path_transforms as pt
@@ -12,6 +11,7 @@ from jax_siglib import _tensor_algebra as ta
 from jax_siglib._checks import Shape
 from jax_siglib._derivatives import operation
 from jax_siglib._native import ext
+from jax_siglib._precision import zeros
 from jax_siglib._primitive import INLINE, Kernel, sum_to, vary
 
 __all__ = ["check_initial", "sig_stream", "sig_stream_backprop", "sig_stream_in_both_modes"]
@@ -285,7 +285,7 @@ def _jax_start(path: Any, initial: Any, degree: int, scalar_term: bool) -> Any:
     dimension = path.shape[-1]
     if initial is None:
         lead, length = (1,) * (path.ndim - 2), ta.layout_lengths(dimension, degree)[scalar_term]
-        return jnp.zeros((*lead, length), path.dtype)
+        return zeros((*lead, length), path.dtype)
     return ta.in_layout(initial, scalar_term, dimension, degree)
 
 

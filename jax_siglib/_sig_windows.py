@@ -13,6 +13,7 @@ from jax import lax
 from jax_siglib import _arrays, _checks
 from jax_siglib import _path_transforms as pt
 from jax_siglib import _tensor_algebra as ta
+from jax_siglib._precision import cast
 from jax_siglib._primitive import INLINE
 from jax_siglib._sig import sig, sig_of_path
 from jax_siglib._sig_combine import sig_combine
@@ -322,7 +323,9 @@ def _in_numpy(
 def _jax_take(x: Any, rows: Ints) -> Any:
     if np.array_equal(rows, np.arange(x.shape[-2])):
         return x
-    return x.at[..., rows, :].get(mode="promise_in_bounds")
+    # A copy, for rows are kept with the plan: of an array that it has seen JAX 0.12 remembers which
+    # integers they became, and those are others once jax_enable_x64 is switched.
+    return x.at[..., rows.copy(), :].get(mode="promise_in_bounds")
 
 
 def _jax_running_products(pieces: Any, product: Callable[..., Any], leftwards: bool) -> Any:
@@ -346,7 +349,7 @@ def _jax_sig_windows(
     of_sig, of_stream = (_sig_both, _stream_both) if both_modes else (sig, sig_stream)
     functions = _Functions(of_sig, of_stream, sig_combine, _jax_take, _jax_running_products, jnp)
     out = _carry_out(plan(windows), wide, degree, scalar_term, n_jobs, functions)
-    return out.astype(path.dtype)
+    return cast(out, path.dtype)
 
 
 def _sig_both(path: Any, degree: int, *, scalar_term: bool, n_jobs: int) -> Any:

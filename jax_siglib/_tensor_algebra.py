@@ -7,10 +7,9 @@ Levels 1..N lie one after another, level k with its d**k entries in row-major or
 import functools
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from jax_siglib import _checks
+from jax_siglib import _checks, _precision
 
 __all__ = [
     "check_length",
@@ -131,7 +130,7 @@ def in_layout(sig: Any, scalar_term: bool, dimension: int, degree: int) -> Any:
     """A signature in one of the layouts, from either; a scalar term that it lacks becomes 0."""
     if has_scalar_term(sig.shape[-1], dimension, degree) == scalar_term:
         return sig
-    pad = np.pad if isinstance(sig, np.ndarray) else jnp.pad
+    pad = np.pad if isinstance(sig, np.ndarray) else _precision.pad
     return pad(sig, [(0, 0)] * (sig.ndim - 1) + [(1, 0)]) if scalar_term else sig[..., 1:]
 
 
@@ -145,4 +144,4 @@ def lift(lower: Any, length: int, dimension: int, degree: int) -> Any:
     """The transpose of ``lower``: a signature of this length with these levels, zeros elsewhere."""
     start = int(has_scalar_term(length, dimension, degree))
     end = length - start - lower.shape[-1]
-    return jnp.pad(lower, [(0, 0)] * (lower.ndim - 1) + [(start, end)])
+    return _precision.pad(lower, [(0, 0)] * (lower.ndim - 1) + [(start, end)])

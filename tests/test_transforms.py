@@ -342,6 +342,71 @@ def test_without_jit(op, proven):
     proven("disable_jit", op.name, "float64")
 
 
+def pulled(f):
+    """Results and gradients, of cotangents that are the results."""
+
+    def function(*x):
+        out, pull = jax.vjp(f, *x)
+        return out, pull(out)
+
+    return function
+
+
+def pushed(f):
+    """Results and tangents, in directions that are the arguments."""
+    return lambda *x: jax.jvp(f, x, x)
+
+
+@by_op
+def test_float64_where_x64_is_off(op):
+    """Arrays that were made where it was on keep their dtype, and so do derivatives."""
+    host = op.draw(0, CASE, "float64", (3,))
+    truth, arrays = op.truth(host, CASE, (3,)), list(map(jnp.asarray, host))
+    f = op.bind(CASE)
+    for call in (f, jax.jit(f), jax.vmap(f), both_modes(op).bind(CASE)):
+        with jax.enable_x64(False):
+            found = call(*arrays)
+        check(op, CASE, found, truth, "float64")
+    with jax.enable_x64(False):
+        found = f(arrays[0], *host[1:])  # numpy's beside
+        text = jax.jit(f).trace(*arrays).lower(lowering_platforms=("tpu",)).as_text()
+    check(op, CASE, found, truth, "float64")
+    assert "f64>" in text and "f32" not in text
+    if op.goes_to(1):
+        for of in (pulled(f), pushed(both_modes(op).bind(CASE))):
+            expected = jax.jit(of)(*arrays)
+            with jax.enable_x64(False):
+                found = jax.jit(of)(*arrays)
+            same(found, expected)
+
+
+BESIDE_OPS = {
+    "transforms": lambda p: jax_siglib.sig(p, 2, time_aug=True, lead_lag=True, basepoint=p[0]),
+    "initial": lambda p: jax_siglib.sig(p, 2, scalar_term=True, initial=jax_siglib.sig(p, 2)),
+    "stream": lambda p: jax_siglib.sig(p, 2, scalar_term=True, time_aug=True, stream=True),
+    "path": lambda p: jax_siglib.transform_path(p, time_aug=True, lead_lag=True, basepoint=True),
+    "path's": lambda p: jax_siglib.transform_path_backprop(p, lead_lag=True),
+    "object": lambda p: jax_siglib.SignatureStream(p[0], None, 2, 1).mark().push_path(p),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE_OPS)
+def test_float64_where_x64_is_off_beside_ops(name):
+    path = jnp.asarray(BY_NAME["sig"].draw(0, Case(2, 2, points=5), "float64")[0])
+    expected = pulled(BESIDE_OPS[name])(path)
+    with jax.enable_x64(False):
+        same(pulled(BESIDE_OPS[name])(path), expected)
+
+
+def test_windows_where_x64_is_switched():
+    """Forwards alone: JAX's gradient of x[rows] has no float64 where x64 is off."""
+    path = jnp.asarray(BY_NAME["sig"].draw(0, Case(2, 2), "float64")[0])
+    windows = [[0, 3], [1, 4], [2, 3]]
+    expected = jax_siglib.sig_windows(path, windows, 2)
+    with jax.enable_x64(False):
+        same(jax_siglib.sig_windows(path, windows, 2), expected)
+
+
 @pytest.fixture
 def compilations():
     """Names of JAX's events that have to do with compilation, as they happen."""
