@@ -98,7 +98,6 @@ def operation(
     base_ranks, x_ranks = tangent.ranks[:n], forward.ranks
 
     def second_tangent_reference(*operands: Any, **params: Any) -> Any:
-        operands = _stretched(operands, second_tangent.ranks)
         x, a, b = operands[:n], operands[n : 2 * n], operands[2 * n :]
 
         def along_a(*x: Any) -> Any:
@@ -107,7 +106,6 @@ def operation(
         return jax.jvp(along_a, x, b)[1]
 
     def hvp_reference(*operands: Any, **params: Any) -> tuple[Any, ...]:
-        operands = _stretched(operands, hvp.ranks)
         g, x, b = operands[0], operands[1 : 1 + n], operands[1 + n :]
 
         def gradient(*x: Any) -> tuple[Any, ...]:
@@ -294,11 +292,3 @@ def _filled(operands: Arrays, ranks: tuple[int, ...]) -> list[Any]:
         zeros((1,) * len(lead) + like.shape[len(lead) :], like.dtype) if type(x) is ad.Zero else x
         for x, like, lead in zip(operands, types, leads, strict=True)
     ]
-
-
-def _stretched(operands: Arrays, ranks: tuple[int, ...]) -> tuple[Any, ...]:
-    """Operands with all their leading axes of full size: JAX wants tangents that look alike."""
-    lead = jnp.broadcast_shapes(
-        *(_lead(x.shape, rank) for x, rank in zip(operands, ranks, strict=True))
-    )
-    return tuple(jnp.broadcast_to(x, lead + x.shape[len(lead) :]) for x in operands)

@@ -45,9 +45,9 @@ class Kernel(NamedTuple):
     """What one primitive computes.
 
     Attributes:
-        reference: The function in plain ``jax.numpy``; takes the operands, and the operation's
-            parameters (without ``n_jobs``, which changes nothing of the result) by keyword. None
-            where ``_derivatives.py`` makes it from those of other kernels.
+        reference: The function in plain ``jax.numpy``; takes the operands, all of the same leading
+            shape, and the operation's parameters (without ``n_jobs``, which changes nothing of the
+            result) by keyword. None where ``_derivatives.py`` makes it from those of other kernels.
         target: Name of the kernel among the module's FFI targets; None if there is none.
         ranks: For each operand the number of its axes which are not leading axes.
         results: Shapes of the results without leading axes, given those of the operands and the
@@ -228,10 +228,33 @@ def plain(kernel: Kernel) -> Callable[..., tuple[Any, ...]]:
         reference = reference or kernel.reference
         assert reference is not None
         with keeping(dtype):
-            out = reference(*(x.astype(jnp.float32) if half else x for x in operands), **params)
+            wide = [x.astype(jnp.float32) if half else x for x in operands]
+            out = reference(*_stretched(wide, kernel.ranks), **params)
         return tuple(cast(x, dtype) for x in (out if isinstance(out, tuple) else (out,)))
 
     return function
+
+
+def _stretched(operands: Sequence[Any], ranks: Sequence[int]) -> list[Any]:
+    """Operands with all their leading axes of full size.
+
+    Not by ``jnp.broadcast_to``: on a mesh with explicit axes, what is stretched is to be
+    partitioned as the others are. Zeros that are made of those see to that.
+    """
+    splits = [x.ndim - rank for x, rank in zip(operands, ranks, strict=True)]
+    leads = [x.shape[:split] for x, split in zip(operands, splits, strict=True)]
+    full = jnp.broadcast_shapes(*leads)
+    if all(lead == full for lead in leads):
+        return list(operands)
+    zeros = [
+        jnp.sum(jnp.zeros_like(x), range(split, x.ndim))
+        for x, split in zip(operands, splits, strict=True)
+    ]
+    zero = functools.reduce(jnp.add, zeros)
+    return [
+        x if lead == full else x + jnp.expand_dims(zero, range(zero.ndim, x.ndim))
+        for x, lead in zip(operands, leads, strict=True)
+    ]
 
 
 def _varying(aval: Any) -> frozenset[Any]:

@@ -1,7 +1,8 @@
 """Every operation in plain ``jax.numpy``: the definition that kernels and derivatives are held to.
 
 The same code is what runs on platforms without a kernel. Operands and results are those of the
-kernels, broadcasting included: leading axes of size 1 stretch, results have the full leading shape.
+kernels, but for leading axes of size 1, which are stretched before (``_primitive.plain``): here all
+operands have the same leading shape.
 
 **The recurrence.** Appending a straight segment v to a path multiplies its signature S by
 exp(v) = 1 + v + v⊗v/2! + ... from the right (Chen's identity). Level n of the product is
@@ -70,12 +71,11 @@ def sig_join(
 ) -> Array:
     """Signature with one straight segment appended, or prepended."""
     levels, scalar_term = _levels(sig, dimension, degree)
-    lead = jnp.broadcast_shapes(sig.shape[:-1], displacement.shape[:-1])
     out = [
         levels[n - 1] + _outer(_chain(levels, displacement, n, prepend)[-1], displacement, prepend)
         for n in range(1, degree + 1)
     ]
-    return _join_levels(out, lead, displacement, scalar_term, scalar=1)
+    return _join_levels(out, displacement, scalar_term, scalar=1)
 
 
 def sig_join_jvp(
@@ -91,8 +91,6 @@ def sig_join_jvp(
     """Tangent of ``sig_join``, linear in ``t_sig`` and ``t_displacement``."""
     levels, _ = _levels(sig_lower, dimension, max(degree - 1, 0))
     t_levels, scalar_term = _levels(t_sig, dimension, degree)
-    operands = (sig_lower, displacement, t_sig, t_displacement)
-    lead = jnp.broadcast_shapes(*(x.shape[:-1] for x in operands))
     t_out = []
     for n in range(1, degree + 1):
         chain = _chain(levels, displacement, n, prepend)
@@ -102,7 +100,7 @@ def sig_join_jvp(
             t_product += _outer(chain[k - 1], t_displacement, prepend)
             t_b = t_levels[k - 1] + t_product / (n - k + 1)
         t_out.append(t_b)
-    return _join_levels(t_out, lead, t_displacement, scalar_term, scalar=0)
+    return _join_levels(t_out, t_displacement, scalar_term, scalar=0)
 
 
 def sig_join_backprop(
@@ -117,9 +115,8 @@ def sig_join_backprop(
     """Cotangents of ``sig`` and ``displacement`` from the cotangent of ``sig_join``'s result."""
     levels, _ = _levels(sig_lower, dimension, max(degree - 1, 0))
     ct_levels, scalar_term = _levels(ct_out, dimension, degree)
-    lead = jnp.broadcast_shapes(*(x.shape[:-1] for x in (ct_out, sig_lower, displacement)))
     ct_sig = list(ct_levels)  # what the step k = n of each chain leaves there
-    ct_displacement = jnp.broadcast_to(jnp.zeros_like(displacement), (*lead, dimension))
+    ct_displacement = jnp.zeros_like(displacement)
     for n in range(1, degree + 1):
         chain = _chain(levels, displacement, n, prepend)
         x = ct_levels[n - 1]
@@ -131,16 +128,15 @@ def sig_join_backprop(
             b, v = jnp.expand_dims(chain[k - 1], along_v), jnp.expand_dims(displacement, along_b)
             ct_displacement = ct_displacement + jnp.sum(b * rows, along_b) / (n - k + 1)
             x = jnp.sum(rows * v, along_v) / (n - k + 1)
-    return _join_levels(ct_sig, lead, ct_out, scalar_term, scalar=0), ct_displacement
+    return _join_levels(ct_sig, ct_out, scalar_term, scalar=0), ct_displacement
 
 
 def sig_combine(sig1: Array, sig2: Array, *, dimension: int, degree: int) -> Array:
     """Signature of one path followed by another."""
     left, scalar_term = _levels(sig1, dimension, degree)
     right, _ = _levels(sig2, dimension, degree)
-    lead = jnp.broadcast_shapes(sig1.shape[:-1], sig2.shape[:-1])
     out = [a + b + c for a, b, c in zip(left, right, _products(left, right, degree), strict=True)]
-    return _join_levels(out, lead, sig1, scalar_term, scalar=1)
+    return _join_levels(out, sig1, scalar_term, scalar=1)
 
 
 def sig_combine_jvp(
@@ -157,8 +153,6 @@ def sig_combine_jvp(
     right, _ = _levels(sig2_lower, dimension, max(degree - 1, 0))
     t_left, scalar_term = _levels(t_sig1, dimension, degree)
     t_right, _ = _levels(t_sig2, dimension, degree)
-    operands = (sig1_lower, sig2_lower, t_sig1, t_sig2)
-    lead = jnp.broadcast_shapes(*(x.shape[:-1] for x in operands))
     terms = (
         t_left,
         t_right,
@@ -166,7 +160,7 @@ def sig_combine_jvp(
         _products(left, t_right, degree),
     )
     t_out = [a + b + c + d for a, b, c, d in zip(*terms, strict=True)]
-    return _join_levels(t_out, lead, t_sig1, scalar_term, scalar=0)
+    return _join_levels(t_out, t_sig1, scalar_term, scalar=0)
 
 
 def sig_combine_backprop(
@@ -176,7 +170,6 @@ def sig_combine_backprop(
     left, _ = _levels(sig1_lower, dimension, max(degree - 1, 0))
     right, _ = _levels(sig2_lower, dimension, max(degree - 1, 0))
     ct_levels, scalar_term = _levels(ct_out, dimension, degree)
-    lead = jnp.broadcast_shapes(*(x.shape[:-1] for x in (ct_out, sig1_lower, sig2_lower)))
     ct_left, ct_right = list(ct_levels), list(ct_levels)
     for n in range(2, degree + 1):
         for k in range(1, n):
@@ -184,8 +177,8 @@ def sig_combine_backprop(
             splits = ct.reshape(*ct.shape[:-1], a.shape[-1], b.shape[-1])
             ct_left[k - 1] = ct_left[k - 1] + jnp.sum(splits * b[..., None, :], -1)
             ct_right[n - k - 1] = ct_right[n - k - 1] + jnp.sum(splits * a[..., :, None], -2)
-    ct_sig1 = _join_levels(ct_left, lead, ct_out, scalar_term, scalar=0)
-    return ct_sig1, _join_levels(ct_right, lead, ct_out, scalar_term, scalar=0)
+    ct_sig1 = _join_levels(ct_left, ct_out, scalar_term, scalar=0)
+    return ct_sig1, _join_levels(ct_right, ct_out, scalar_term, scalar=0)
 
 
 def sig_inverse(sig: Array, *, dimension: int, degree: int, linear: bool) -> Array:
@@ -199,7 +192,7 @@ def sig_inverse(sig: Array, *, dimension: int, degree: int, linear: bool) -> Arr
             backwards = [*range(len(lead)), *reversed(range(len(lead), len(lead) + k))]
             level = letters.transpose(backwards).reshape(level.shape)
         out.append((-1) ** k * level)
-    return _join_levels(out, lead, sig, scalar_term, scalar=0 if linear else 1)
+    return _join_levels(out, sig, scalar_term, scalar=0 if linear else 1)
 
 
 def sig(path: Array, *, degree: int, scalar_term: bool) -> Array:
@@ -221,8 +214,6 @@ def sig_jvp(path: Array, t_path: Array, *, degree: int, scalar_term: bool) -> Ar
     """Tangent of ``sig``: the tangents of the joins, carried along with the levels below N."""
     dimension = path.shape[-1]
     length = ta.layout_lengths(dimension, degree)[scalar_term]
-    lead = jnp.broadcast_shapes(path.shape[:-2], t_path.shape[:-2])
-    path, t_path = (jnp.broadcast_to(x, lead + x.shape[-2:]) for x in (path, t_path))
     zero = jnp.zeros_like(path[..., 0, :1] + t_path[..., 0, :1])
     static: dict[str, Any] = {"dimension": dimension, "prepend": False}
 
@@ -248,9 +239,6 @@ def sig_backprop(
     """
     del scalar_term  # plain from the length of ct_out
     dimension = path.shape[-1]
-    lead = jnp.broadcast_shapes(path.shape[:-2], sig_lower.shape[:-1], ct_out.shape[:-1])
-    path = jnp.broadcast_to(path, lead + path.shape[-2:])
-    sig_lower, ct_out = (jnp.broadcast_to(x, lead + x.shape[-1:]) for x in (sig_lower, ct_out))
     static: dict[str, Any] = {"dimension": dimension, "prepend": False}
 
     def step(carry: tuple[Array, Array], displacement: Array) -> tuple:
@@ -272,7 +260,6 @@ def sig_stream(
     Prepending, the steps are taken from the last to the first, and so are the rows.
     """
     del scalar_term  # plain from the length of initial
-    initial, path = _stretched((initial, 1), (path, 2))
     static: dict[str, Any] = {"dimension": path.shape[-1], "degree": degree, "prepend": prepend}
 
     def step(running: Array, displacement: Array) -> tuple[Array, Array]:
@@ -295,9 +282,6 @@ def sig_stream_jvp(
 ) -> Array:
     """Tangent of ``sig_stream``: as that of ``sig``, each step's kept."""
     del scalar_term
-    lower, path, t_initial, t_path = _stretched(
-        (initial_lower, 1), (path, 2), (t_initial, 1), (t_path, 2)
-    )
     static: dict[str, Any] = {"dimension": path.shape[-1], "prepend": prepend}
 
     def step(carry: tuple[Array, Array], steps: tuple[Array, Array]) -> tuple:
@@ -307,7 +291,7 @@ def sig_stream_jvp(
         return (lower, t_sig), t_sig
 
     steps = _increments(path), _increments(t_path)
-    rows: Array = jax.lax.scan(step, (lower, t_initial), steps, reverse=prepend)[1]
+    rows: Array = jax.lax.scan(step, (initial_lower, t_initial), steps, reverse=prepend)[1]
     return jnp.moveaxis(rows, 0, -2)
 
 
@@ -327,13 +311,10 @@ def sig_stream_backprop(
     join that made it; what that join started from is the row before.
     """
     del scalar_term
-    ct_out, lower, path, stream = _stretched(
-        (ct_out, 2), (initial_lower, 1), (path, 2), (stream_lower, 2)
-    )
     static: dict[str, Any] = {"dimension": path.shape[-1], "degree": degree, "prepend": prepend}
-    ends = (stream[..., 1:, :], lower[..., None, :])
-    ends = ends if prepend else (lower[..., None, :], stream[..., :-1, :])
-    before = jnp.concatenate(ends, -2)[..., : stream.shape[-2], :]
+    first = initial_lower[..., None, :]
+    ends = (stream_lower[..., 1:, :], first) if prepend else (first, stream_lower[..., :-1, :])
+    before = jnp.concatenate(ends, -2)[..., : stream_lower.shape[-2], :]
 
     def step(ct_sig: Array, row: tuple[Array, Array, Array]) -> tuple:
         g, lower, displacement = row
@@ -355,12 +336,6 @@ def _to_points(ct_steps: Array) -> Array:
     return jnp.moveaxis(ct_steps[:-1] - ct_steps[1:], 0, -2)
 
 
-def _stretched(*operands: tuple[Array, int]) -> list[Array]:
-    """Arrays with their leading axes, all but the last so many, of full size."""
-    lead = jnp.broadcast_shapes(*(x.shape[: x.ndim - rank] for x, rank in operands))
-    return [jnp.broadcast_to(x, lead + x.shape[x.ndim - rank :]) for x, rank in operands]
-
-
 def _levels(flat: Array, dimension: int, degree: int) -> tuple[list[Array], bool]:
     """Levels 1..degree, and whether a scalar term stood in front of them."""
     scalar_term = ta.has_scalar_term(flat.shape[-1], dimension, degree)
@@ -368,15 +343,13 @@ def _levels(flat: Array, dimension: int, degree: int) -> tuple[list[Array], bool
     return [flat[..., s] for s in slices], scalar_term
 
 
-def _join_levels(
-    levels: list[Array], lead: tuple[int, ...], like: Array, scalar_term: bool, scalar: int
-) -> Array:
+def _join_levels(levels: list[Array], like: Array, scalar_term: bool, scalar: int) -> Array:
     """Levels back in one array. Constants come out of ``like``, to vary over its mesh axes."""
     if scalar_term:
         levels = [jnp.full_like(like[..., :1], scalar), *levels]
     if not levels:
         levels = [jnp.zeros_like(like[..., :0])]
-    return jnp.concatenate([jnp.broadcast_to(x, lead + x.shape[-1:]) for x in levels], -1)
+    return jnp.concatenate(levels, -1)
 
 
 def _chain(levels: list[Array], displacement: Array, n: int, prepend: bool) -> list[Array]:

@@ -188,7 +188,8 @@ def test_platforms_without_a_kernel_round_once(op, dtype):
     wide = widened(op, case, arrays)
     reference = jax.jit(op.bind_reference(case))
     expected = as_tuple(reference(*wide))
-    lowered = jax.jit(_primitive.plain(_primitive.Kernel(op.bind_reference(case), "", (), None)))
+    ranks = tuple(map(len, op.takes.values()))
+    lowered = jax.jit(_primitive.plain(_primitive.Kernel(op.bind_reference(case), "", ranks, None)))
     found = lowered(*map(jnp.asarray, arrays), n_jobs=1)
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == dtype

@@ -11,10 +11,14 @@ What is compiled shows in COLLECTIVES.md, written by
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from helpers import as_tuple, by_op, close
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from sharded import CASE, KINDS, TOLERANCE, cases, measure
+
+import jax_siglib
+from jax_siglib._primitive import Kernel, plain
 
 
 @by_op
@@ -36,13 +40,17 @@ def test_collectives(op, proven, request):
     request.node.user_properties.append(("collectives", (op.name, rows)))
 
 
+def explicit():
+    return jax.make_mesh((2,), ("b",), axis_types=(AxisType.Explicit,), devices=jax.devices()[:2])
+
+
 @by_op
 def test_explicit_mesh_and_operands_that_differ(op):
     """Where shardings are part of types a gradient has to have its operand's, and the right value.
 
     Every other operand is sharded, then the others.
     """
-    mesh = jax.make_mesh((2,), ("b",), axis_types=(AxisType.Explicit,), devices=jax.devices()[:2])
+    mesh = explicit()
     arrays = [jnp.asarray(x) for x in op.draw_free(0, CASE, "float64", (4,))]
 
     def total(*x):
@@ -64,3 +72,49 @@ def test_explicit_mesh_and_operands_that_differ(op):
         if first == 0 and op.goes_to(1):
             for ours, theirs in zip(found, gradients(*arrays), strict=True):
                 close(ours, theirs, TOLERANCE)
+
+
+def elsewhere(function, *arrays):
+    """Lower it for a platform without a kernel."""
+    return jax.jit(function).trace(*arrays).lower(lowering_platforms=("tpu",))
+
+
+@by_op
+def test_explicit_mesh_without_a_kernel(op):
+    """There the reference runs, which has to partition what it stretches as the others are."""
+    single, batched = (op.draw(0, CASE, "float64", batch) for batch in ((), (4,)))
+    f, ranks = op.bind(CASE), tuple(map(len, op.takes.values()))
+    reference = plain(Kernel(op.bind_reference(CASE), None, ranks, None))
+
+    def gradients(*x):
+        out, pull = jax.vjp(f, *x)
+        return pull(out)
+
+    mesh = explicit()
+    with jax.set_mesh(mesh):
+        placed = [jax.device_put(x, NamedSharding(mesh, P("b"))) for x in batched]
+        elsewhere(f, *placed)
+        if op.goes_to(1):
+            elsewhere(gradients, *placed)
+        if op.goes_to(2):
+            elsewhere(lambda *x: jax.jvp(gradients, x, x), *placed)
+    for i in range(len(single)):
+        one = [x for j, x in enumerate(single) if j != i]
+        mixed = [*one[:i], batched[i], *one[i:]]
+        full = [np.broadcast_to(x, y.shape) for x, y in zip(mixed, batched, strict=True)]
+        with jax.set_mesh(mesh):
+            sharded = [*one[:i], placed[i], *one[i:]]
+            elsewhere(jax.vmap(f, [0 if i == j else None for j in range(len(single))]), *sharded)
+            unit = [x if i == j else x[None] for j, x in enumerate(sharded)]
+            found = jax.jit(lambda *x: reference(*x, n_jobs=1))(*unit)
+            assert all(jax.typeof(x).sharding.spec[0] == "b" for x in found)
+        for ours, theirs in zip(found, as_tuple(f(*full)), strict=True):
+            close(ours, theirs, TOLERANCE)
+
+
+def test_windows_on_an_explicit_mesh_without_a_kernel():
+    mesh = explicit()
+    with jax.set_mesh(mesh):
+        paths = jax.device_put(np.ones((4, 6, 2)), NamedSharding(mesh, P("b")))
+        elsewhere(lambda x: jax_siglib.sig_windows(x, [[0, 3], [1, 6], [2, 3]], 2), paths)
+        elsewhere(lambda x: jax_siglib.sig(x, 2, lead_lag=True, stream=True), paths)
