@@ -30,6 +30,7 @@ __all__ = [
     "Transform",
     "check_path",
     "given",
+    "jax_moved",
     "read",
     "shapes",
     "transform_path",
@@ -287,7 +288,7 @@ def transform_path(
     framework, arrays = _arrays.take(**given(path=path, basepoint=front))
     path, front = arrays if front is not None else (*arrays, None)
     if framework == "jax":
-        return _jax_transform_path(path, front, transform)
+        return cast(jax_moved(path, front, transform), path.dtype)
     check_path(*shapes(path, front))
     moved = transform.apply(_arrays.memory(path), None if front is None else _arrays.memory(front))
     return _arrays.in_kind_of(path, moved)
@@ -379,10 +380,11 @@ def _check_derivs(shape: Shape, transform: Transform) -> None:
 
 
 @functools.partial(jax.jit, static_argnums=(2,), inline=INLINE)
-def _jax_transform_path(path: Any, basepoint: Any, transform: Transform) -> Any:
+def jax_moved(path: Any, basepoint: Any, transform: Transform) -> Any:
+    """``transform_path`` of JAX arrays, but for the rounding: see ``Transform.apply_jax``."""
     _arrays.check_dtypes(**given(path=path, basepoint=basepoint))
     check_path(*shapes(path, basepoint), symbolic_dimension=True)
-    return cast(transform.apply_jax(path, basepoint), path.dtype)
+    return transform.apply_jax(path, basepoint)
 
 
 @functools.partial(jax.jit, static_argnums=(1,), inline=INLINE)

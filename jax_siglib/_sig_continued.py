@@ -1,6 +1,7 @@
 """The signature of a path that continues another one, whose signature is given."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -60,23 +61,27 @@ def sig_running(
     both_modes: bool,
 ) -> Any:
     """``sig`` with ``initial`` or ``stream``; ``transform``: the four arguments of one."""
+    options = {"scalar_term": scalar_term, "n_jobs": n_jobs}
+
+    def of_moved(path: Any, initial: Any) -> Any:
+        if not stream:
+            return sig_continued(path, initial, degree, **options, both_modes=both_modes)
+        if both_modes:
+            return sig_stream_in_both_modes(path, degree, initial, False, scalar_term, n_jobs)
+        return sig_stream(path, degree, initial=initial, **options)
+
+    how, front = pt.read(*transform)
+    if how == pt.NONE:
+        return of_moved(path, initial)
+    given = pt.given(path=path, basepoint=front, initial=initial)
+    framework, taken = _arrays.take(**given)
+    if framework == "jax":
+        return _jax_sig_running(dict(zip(given, taken, strict=True)), how, of_moved)
     time_aug, lead_lag, end_time, basepoint = transform
-    if pt.read(*transform)[0] != pt.NONE:
-        path = pt.transform_path(
-            path, time_aug=time_aug, lead_lag=lead_lag, end_time=end_time, basepoint=basepoint
-        )
-    if not stream:
-        return sig_continued(
-            path,
-            initial,
-            degree,
-            scalar_term=scalar_term,
-            n_jobs=n_jobs,
-            both_modes=both_modes,
-        )
-    if both_modes:
-        return sig_stream_in_both_modes(path, degree, initial, False, scalar_term, n_jobs)
-    return sig_stream(path, degree, initial=initial, scalar_term=scalar_term, n_jobs=n_jobs)
+    path = pt.transform_path(
+        path, time_aug=time_aug, lead_lag=lead_lag, end_time=end_time, basepoint=basepoint
+    )
+    return of_moved(path, initial)
 
 
 def _check_shapes(path: tuple[int, ...], initial: tuple[int, ...], degree: int) -> None:
@@ -95,6 +100,15 @@ def _product(path: Any, initial: Any, static: Static, both_modes: bool) -> Any:
     pair = (own, start) if prepend else (start, own)
     found = sig_combine(*pair, dimension, degree, n_jobs=n_jobs)
     return cast(found, dtype)
+
+
+def _jax_sig_running(
+    arrays: dict[str, Any], how: pt.Transform, of_moved: Callable[[Any, Any], Any]
+) -> Any:
+    """All of it in the type in which derivatives by points are summed, and rounded once."""
+    path, initial = arrays["path"], arrays.get("initial")
+    moved = pt.jax_moved(path, arrays.get("basepoint"), how)
+    return cast(of_moved(moved, None if initial is None else how.widened(initial)), path.dtype)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3), inline=INLINE)

@@ -3,12 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 from helpers import BY_NAME, HALVES, OPS, Case, as_tuple, by_op, check, close, from_torch, to_torch
 from processes import run_python
 
 import jax_siglib
-from jax_siglib import _primitive, _sig
+from jax_siglib import _primitive, _sig, forward_mode
 from jax_siglib._native import ext
 
 UNIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # largest relative error of one rounding
@@ -153,6 +154,35 @@ def test_grad(name, dtype):
         exact = np.asarray(exact)
         tolerance = 2 * UNIT[dtype] * np.abs(exact) + 1e-6 * np.max(np.abs(exact))
         assert (np.abs(np.asarray(ours).astype("float32") - exact) <= tolerance).all()
+
+
+@by_half
+@pytest.mark.parametrize("sig", [jax_siglib.sig, forward_mode.sig])
+@pytest.mark.parametrize("stream", [False, True])
+def test_grad_through_lead_and_lag_of_running_signatures(stream, sig, dtype):
+    """Of each point's derivatives by lead and lag, which cancel, the sum alone is rounded."""
+    case = Case(2, 2, points=30, lead_lag=True)
+    rng = np.random.default_rng(2)
+    path = (np.cumsum(rng.normal(size=(30, 2)), 0) / 8).astype(dtype)
+    initial = rng.uniform(-1, 1, case.length()).astype(dtype)
+    g = rng.uniform(-1, 1, (case.joins(), case.length())).astype(dtype)
+
+    def loss(path, initial):
+        rows = sig(path, 2, lead_lag=True, initial=initial, stream=stream)
+        return jnp.sum(rows.astype("float32") * (g if stream else g[-1]).astype("float32"))
+
+    found = jax.jit(jax.grad(loss, (0, 1)))(jnp.asarray(path), jnp.asarray(initial))
+    with pytest.raises(
+        TypeError, match=f"initial must have the dtype of path, {dtype}; got float32"
+    ):
+        loss(jnp.asarray(path), initial.astype("float32"))
+    path, initial, g = (x.astype("float64") for x in (path, initial, g))
+    g = g if stream else np.concatenate([g[:-1] * 0, g[-1:]])
+    exact, of_initial = oracle.sig_stream_backprop(case.moved(path), initial, g, 2, False)
+    for ours, theirs in zip(found, (case.by_points(exact, path), of_initial), strict=True):
+        assert ours.dtype == dtype
+        tolerance = 2 * UNIT[dtype] * np.abs(theirs) + 1e-6 * np.max(np.abs(theirs))
+        assert (np.abs(np.asarray(ours).astype("float64") - theirs) <= tolerance).all()
 
 
 @by_half
