@@ -199,7 +199,7 @@ def sig(path: Array, *, degree: int, scalar_term: bool) -> Array:
     """Signature of piecewise linear paths (..., T, d): the fold of ``sig_join`` over the steps."""
     dimension = path.shape[-1]
     length = ta.layout_lengths(dimension, degree)[scalar_term]
-    unit = jnp.zeros_like(path[..., 0, :1]) + jnp.zeros(length, path.dtype)
+    unit = _zeros(path[..., 0, :1], length)
     if scalar_term:
         unit = unit.at[..., 0].set(1)
 
@@ -214,7 +214,7 @@ def sig_jvp(path: Array, t_path: Array, *, degree: int, scalar_term: bool) -> Ar
     """Tangent of ``sig``: the tangents of the joins, carried along with the levels below N."""
     dimension = path.shape[-1]
     length = ta.layout_lengths(dimension, degree)[scalar_term]
-    zero = jnp.zeros_like(path[..., 0, :1] + t_path[..., 0, :1])
+    like = path[..., 0, :1] + t_path[..., 0, :1]
     static: dict[str, Any] = {"dimension": dimension, "prepend": False}
 
     def step(carry: tuple[Array, Array], steps: tuple[Array, Array]) -> tuple:
@@ -223,8 +223,7 @@ def sig_jvp(path: Array, t_path: Array, *, degree: int, scalar_term: bool) -> Ar
         lower = sig_join(lower, displacement, degree=max(degree - 1, 0), **static)
         return (lower, t_sig), None
 
-    unit = zero + jnp.zeros(ta.lower_length(dimension, degree), path.dtype)
-    carry = unit, zero + jnp.zeros(length, path.dtype)
+    carry = _zeros(like, ta.lower_length(dimension, degree)), _zeros(like, length)
     return jax.lax.scan(step, carry, (_increments(path), _increments(t_path)))[0][1]
 
 
@@ -321,9 +320,14 @@ def sig_stream_backprop(
         return sig_join_backprop(ct_sig + g, lower, displacement, **static)
 
     rows = jnp.moveaxis(ct_out, -2, 0), jnp.moveaxis(before, -2, 0), _increments(path)
-    zero = jnp.zeros_like(path[..., 0, :1]) + jnp.zeros(ct_out.shape[-1], ct_out.dtype)
+    zero = _zeros(path[..., 0, :1], ct_out.shape[-1])
     found: tuple[Array, Array] = jax.lax.scan(step, zero, rows, reverse=not prepend)
     return found[0], _to_points(found[1])
+
+
+def _zeros(like: Array, length: int) -> Array:
+    """Zeros for each of these (last axis 1), to lie and to vary over the mesh as they do."""
+    return jnp.broadcast_to(jnp.zeros_like(like), (*like.shape[:-1], length))
 
 
 def _to_points(ct_steps: Array) -> Array:

@@ -1,4 +1,6 @@
-"""How every test runs: on the CPU, 64 bits allowed, and no dtype promoted behind anyone's back.
+"""How every test runs: on the CPU, 64 bits allowed, and nothing promoted behind anyone's back.
+
+Neither dtypes nor ranks: users may have forbidden both.
 
 ``pytest --matrix FILE`` writes what the run has proven, transformation by operation by dtype, and
 ``pytest --collectives FILE`` what communication test_sharding.py has found.
@@ -28,6 +30,7 @@ import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 @pytest.fixture
