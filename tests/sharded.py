@@ -168,7 +168,8 @@ def problem(op: Op, mesh: Any, reference: bool) -> tuple[Problem, list[Any]]:
     function = (lambda *x: free(*vary(*x))) if reference else free  # as the operation does itself
     arrays = op.draw_free(0, CASE, "float64", (STEPS, BATCH))
     if len(arrays) == 1:
-        factors = np.random.default_rng(1).uniform(0.5, 1, (STEPS, BATCH, arrays[0].shape[-1]))
+        row = (1,) * (arrays[0].ndim - 3) + arrays[0].shape[-1:]
+        factors = np.random.default_rng(1).uniform(0.5, 1, (STEPS, BATCH, *row))
         arrays, function = [*arrays, factors], lambda x, factor: free(x * factor)
     rng = np.random.default_rng(2)
     weights = [rng.uniform(-1, 1, op.shape(axes, CASE)) for axes in op.results]

@@ -41,7 +41,10 @@ def weigh(function, op, case):
 
     def scalar(*arrays):
         results = as_tuple(function(*arrays))
-        return sum(jnp.sum(w * x) for w, x in zip(weights, results, strict=True))
+        return sum(
+            jnp.sum(w[(None,) * (x.ndim - w.ndim)] * x)
+            for w, x in zip(weights, results, strict=True)
+        )
 
     return scalar
 
