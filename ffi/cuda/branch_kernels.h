@@ -83,8 +83,7 @@ struct BranchGather {
       ForItems(block, job.path.batch * pieces, [&](int64_t item) {
         const int64_t element = item / pieces, first = item % pieces * kBranchThreads;
         T* const out = job.stream.ct_initial.At<T>(job.path.lead, element);
-        const int64_t left = entries - first;
-        block.ForEach(static_cast<int32_t>(left < kBranchThreads ? left : kBranchThreads),
+        block.ForEach(AtMost(entries - first, kBranchThreads),
                       [&](int32_t i) { out[first + i] = Sum<T>(job, element, first + i); });
       });
     }

@@ -9,6 +9,7 @@
 #include "in_flight.h"
 #include "items.h"
 #include "storage.h"
+#include "sums.h"
 
 namespace jax_siglib {
 namespace cuda {
@@ -39,11 +40,6 @@ JAX_SIGLIB_KERNEL void ForTiles(const CombineStage& stage, int64_t number, int64
                                 int64_t of_tile, F&& f) {
   for (int64_t first = number * of_tile; first < words; first += stage.blocks * of_tile)
     f(first);
-}
-
-// So many words from the first one, or as many as there are.
-JAX_SIGLIB_KERNEL int32_t AtMost(int64_t left, int32_t most) {
-  return left < most ? static_cast<int32_t>(left) : most;
 }
 
 // A sum of products, of levels from the top down: an entry is made of its own word's in
@@ -217,9 +213,7 @@ struct CombineAdjoint {
         }
         sums[lane * tile.words + mine] = sum.Get();
       });
-      for (int32_t lanes = tile.lanes / 2; lanes > 0; lanes /= 2)
-        block.ForEach(lanes * tile.words,
-                      [&](int32_t i) { sums[i] += sums[i + lanes * tile.words]; });
+      AddGroups(block, tile.lanes, tile.words, sums);
       block.ForEach(here, [&](int32_t i) {
         const T own = job.has_terms ? Load(ct_out, at + first + i) : T(0);
         Store(result, at + first + i, own + static_cast<T>(sums[i]));
