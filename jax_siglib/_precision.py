@@ -56,4 +56,4 @@ def pad(x: Any, widths: Sequence[tuple[int, int]]) -> Any:
 
 
 def _endangered(dtype: Any) -> bool:
-    return bool(dtype == np.float64) and not jax.config.jax_enable_x64
+    return bool(dtype == np.float64) and jax.dtypes.canonicalize_dtype(dtype) != dtype
