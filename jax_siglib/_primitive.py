@@ -39,6 +39,7 @@ for _platform, _capsules in _TARGETS.items():
         _xla_platform = {"cuda": "CUDA"}.get(_platform, _platform)
         jax.ffi.register_ffi_target(_target, _capsule, platform=_xla_platform, api_version=1)
 _IN_PLACE: dict[str, tuple[tuple[int, int], ...]] = {}
+_GPUS = {"cuda"}  # where Kernel.on_gpu counts
 
 
 class Kernel(NamedTuple):
@@ -56,6 +57,9 @@ class Kernel(NamedTuple):
             operand.
         reference_of_half: As ``reference``, for operands that were rounded to half precision, if
             another function should be used for them.
+        on_gpu: What a GPU does instead of calling the kernel: given the shapes of the operands, all
+            of the same leading shape, and the parameters by keyword, a function like ``reference``,
+            of other kernels' primitives, or None where the kernel is to be called.
     """
 
     reference: Callable[..., Any] | None
@@ -64,6 +68,7 @@ class Kernel(NamedTuple):
     results: Callable[..., Sequence[Shape]]
     in_place: tuple[tuple[int, int], ...] = ()
     reference_of_half: Callable[..., Any] | None = None
+    on_gpu: Callable[..., Callable[..., Any] | None] | None = None
 
 
 def served() -> dict[str, frozenset[str]]:
@@ -170,7 +175,7 @@ def _lowering(
     for platform, targets in _TARGETS.items():
         if kernel.target is not None and kernel.target in targets:
             _IN_PLACE[kernel.target] = kernel.in_place
-            by_kernel = _kernel_lowering(kernel.target, kernel.ranks, attributes)
+            by_kernel = _kernel_lowering(kernel, attributes, platform)
             mlir.register_lowering(on_platform, by_kernel, platform=platform)
 
     def lowering(context: Any, *operands: Any, **params: Any) -> Any:
@@ -186,16 +191,25 @@ def _lowering(
 
 
 def _kernel_lowering(
-    target: str, ranks: tuple[int, ...], attributes: tuple[str, ...]
+    kernel: Kernel, attributes: tuple[str, ...], platform: str
 ) -> Callable[..., Any]:
     """Lowering to a call of the kernel, by a traced function so that it can be partitioned."""
+    target, ranks = kernel.target, kernel.ranks
+    assert target is not None
 
     def lowering(context: Any, *operands: Any, **params: Any) -> Any:
         exact = {name: _attribute(params[name]) for name in attributes}
 
         def call(*arrays: Any) -> Any:  # of the whole batch, or of one device's part
-            leads = [x.shape[: x.ndim - n] for x, n in zip(arrays, ranks, strict=True)]
+            splits = [x.ndim - n for x, n in zip(arrays, ranks, strict=True)]
+            leads = [x.shape[:split] for x, split in zip(arrays, splits, strict=True)]
             lead = jnp.broadcast_shapes(*leads)
+            if platform in _GPUS and kernel.on_gpu is not None:
+                cores = [x.shape[split:] for x, split in zip(arrays, splits, strict=True)]
+                other = kernel.on_gpu(*((*lead, *core) for core in cores), **params)
+                if other is not None:
+                    by_other = kernel._replace(reference=other, reference_of_half=None)
+                    return plain(by_other)(*arrays, **params)
             results = [
                 jax.ShapeDtypeStruct((*lead, *aval.shape[len(lead) :]), aval.dtype)
                 for aval in context.avals_out

@@ -23,6 +23,7 @@ from jax_siglib._sig_operands import (
     transformed,
     transformed_tangent,
 )
+from jax_siglib._sig_pieces import ways
 
 __all__ = ["sig", "sig_backprop", "sig_hvp", "sig_in_modes", "sig_jvp", "sig_of_path"]
 
@@ -39,6 +40,15 @@ def _lower(path: Any, *, degree: int, n_jobs: int = 1, **_params: Any) -> tuple[
     return (OPERATION.forward.bind(path, **params)[0],)
 
 
+def _one(path: Any, degree: int, scalar_term: bool) -> Any:
+    return OPERATION.forward.bind(path, **_params_of(degree, scalar_term, 1))[0]
+
+
+def _one_in_reverse(path: Any, degree: int, scalar_term: bool) -> Any:
+    return _sig(path, degree, scalar_term, 1)
+
+
+_WAYS = ways(_one, _one_in_reverse)
 OPERATION = operation(
     "sig",
     forward=Kernel(
@@ -46,6 +56,7 @@ OPERATION = operation(
         "jax_siglib_sig_v1",
         ranks=(2,),
         results=lambda path, degree, scalar_term, **_: [(_length(path, degree, scalar_term),)],
+        on_gpu=_WAYS.forward,
     ),
     tangent=Kernel(
         _reference.sig_jvp,
@@ -54,18 +65,21 @@ OPERATION = operation(
         results=lambda path, t_path, degree, scalar_term, **_: [
             (_length(path, degree, scalar_term),)
         ],
+        on_gpu=_WAYS.tangent,
     ),
     backprop=Kernel(
         _reference.sig_backprop,
         "jax_siglib_sig_backprop_v1",
         ranks=(1, 2, 1),
         results=lambda ct_out, path, sig_lower, **_: [path],
+        on_gpu=_WAYS.backprop,
     ),
     hvp=Kernel(
         None,
         "jax_siglib_sig_hvp_v1",
         ranks=(1, 2, 2),
         results=lambda ct_out, path, t_path, **_: [path],
+        on_gpu=_WAYS.hvp,
     ),
     attributes=("degree", "n_jobs"),  # scalar_term: the kernels know it from the length
     residual=_lower,

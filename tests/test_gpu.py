@@ -157,7 +157,10 @@ def test_joins_beside_the_cpu(gpu, name, dtype, prepend):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["sig", "sig_jvp", "sig_backprop", "sig_hvp"])
 def test_paths_beside_the_cpu(gpu, name, dtype):
-    """Larger than an oracle cares for: branches of every side, and a path done in double."""
+    """Larger than an oracle cares for: branches of every side, and long paths.
+
+    Few of these go in pieces, of more than 8192 points in double; many whole, in double too.
+    """
     op = BY_NAME[name]
     for d, degree, points, batch in (
         (2, 10, 40, 3),
@@ -169,7 +172,9 @@ def test_paths_beside_the_cpu(gpu, name, dtype):
         (10, 5, 40, 2),
         (16, 4, 40, 2),
         (40, 2, 10, 3),
+        (3, 4, 1000, 2),
         (3, 4, 9000, 2),
+        (2, 10, 9000, 65),
     ):
         case = Case(d, degree, points=points)
         path, t_path = np.random.default_rng(16).normal(0, points**-0.5, (2, batch, points, d))

@@ -4,7 +4,8 @@ Joins are held against the bandwidth of copying one array to another, measured i
 bytes that must be read and written at the least (ffi/README.md), over the time. Paths are held
 against each other, backward over forward, and their multiply-adds of the top level against those of
 a matrix product in float32. Running signatures are held against a copy too, and by time per step:
-of the last size they are joins, launched step by step, of the others all steps are a launch.
+of the last size they are joins, launched step by step, of the others all steps are a launch. Few
+long paths, which go in pieces (jax_siglib/_sig_pieces.py), are timed whole as well.
 """
 
 import time
@@ -15,8 +16,18 @@ import numpy as np
 from cases import GPU_JOINS, GPU_PATHS
 
 import jax_siglib
+from jax_siglib import _primitive
 
 STREAMS = [(1, 100, 5, 3), (128, 100, 5, 3), (3000, 100, 5, 3), (32, 100, 2, 9), (4000, 100, 5, 3)]
+
+LONG = [
+    (1, 300, 5, 4),
+    (32, 512, 3, 4),
+    (1, 1000, 3, 4),
+    (16, 2000, 5, 5),
+    (1, 10_000, 5, 4),
+    (1, 100_000, 3, 4),
+]
 
 
 def seconds(call, *arrays) -> float:
@@ -83,6 +94,25 @@ def paths(most: float) -> None:
         print(f"{label:24} {there * 1e3:8.3f} ms  {back / there:10.2f}  {share:20.0%}")
 
 
+def long_paths() -> None:
+    print("\nfew long paths             sig: in pieces      whole   backward: in pieces    whole")
+    platforms = _primitive._GPUS
+    for batch, points, d, degree in LONG:
+        path = uniform(9, batch, points, d) / points**0.5
+        took = []
+        for platforms_that_cut in platforms, set():
+            _primitive._GPUS = platforms_that_cut
+            forward = jax.jit(lambda x, n=degree: jax_siglib.sig(x, n))
+            backward = jax.jit(lambda x, s, g, n=degree: jax_siglib.sig_backprop(x, s, g, n))
+            sig = forward(path)
+            took.append((seconds(forward, path), seconds(backward, path, sig, sig)))
+            jax.clear_caches()
+        _primitive._GPUS = platforms
+        (there, back), (whole, whole_back) = np.array(took) * 1e3
+        label = f"B {batch:3} T {points:6} d {d:2} N {degree}"
+        print(f"{label:28} {there:9.3f} ms {whole:7.3f} ms {back:17.3f} ms {whole_back:7.3f} ms")
+
+
 def streams(bandwidth: float) -> None:
     print("\nrunning signatures           forward              backward")
     for batch, points, d, degree in STREAMS:
@@ -116,6 +146,7 @@ def main() -> None:
         print(f"copy: {bandwidth / 1e9:.0f} GB/s read and written")
         joins(bandwidth)
         paths(multiply_add_rate())
+        long_paths()
         streams(bandwidth)
         small()
 
