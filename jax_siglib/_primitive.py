@@ -204,7 +204,7 @@ def _kernel_lowering(
             splits = [x.ndim - n for x, n in zip(arrays, ranks, strict=True)]
             leads = [x.shape[:split] for x, split in zip(arrays, splits, strict=True)]
             lead = jnp.broadcast_shapes(*leads)
-            if platform in _GPUS and kernel.on_gpu is not None:
+            if platform in _GPUS and kernel.on_gpu is not None and not _in_explicit_mesh():
                 cores = [x.shape[split:] for x, split in zip(arrays, splits, strict=True)]
                 other = kernel.on_gpu(*((*lead, *core) for core in cores), **params)
                 if other is not None:
@@ -282,6 +282,14 @@ def _cast_to_varying(x: Any, axes: tuple[Any, ...]) -> Any:
     if hasattr(lax, "pcast"):
         return lax.pcast(x, axes, to="varying")
     return lax.pvary(x, axes)  # type: ignore[attr-defined]  # jax 0.8.0
+
+
+def _in_explicit_mesh() -> bool:
+    """Whether shardings are part of types, so that JAX puts one down for whatever it does.
+
+    Where a program was cut into one per device already (_partition.py) no compiler takes those.
+    """
+    return jax.sharding.AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
 
 
 def _sharded_alike(operands: Sequence[Any], avals: Sequence[Any], split: int) -> tuple[Any, ...]:
