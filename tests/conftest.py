@@ -28,6 +28,8 @@ import jax
 import matrix
 import pytest
 
+from jax_siglib import _native
+
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -106,6 +108,16 @@ def host(monkeypatch):
     _hold(module, [str(file) for file in sorted(Path(folder).glob("*.ptx"))] if folder else [])
     yield module
     module.configure(True, 1 << 20, 0, False)
+
+
+@pytest.fixture
+def module():
+    """The CUDA module. JAX_SIGLIB_REQUIRE_CUDA=1: it may not be missing."""
+    if _native.ext_cuda is None:
+        if os.environ.get("JAX_SIGLIB_REQUIRE_CUDA") == "1":
+            pytest.fail(f"JAX_SIGLIB_REQUIRE_CUDA=1, but the CUDA module is {_native.without_cuda}")
+        pytest.skip(f"the CUDA module is {_native.without_cuda}")
+    return _native.ext_cuda
 
 
 @pytest.fixture

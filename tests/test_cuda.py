@@ -5,7 +5,6 @@ What its kernels compute is held in test_cuda_on_host.py, and on a GPU in test_g
 
 import contextlib
 import math
-import os
 import types
 import weakref
 
@@ -18,16 +17,6 @@ import jax_siglib
 from jax_siglib import _arrays, _native, _primitive
 
 CASE = Case(3, 3)
-
-
-@pytest.fixture
-def module():
-    """The CUDA module. JAX_SIGLIB_REQUIRE_CUDA=1: it may not be missing."""
-    if _native.ext_cuda is None:
-        if os.environ.get("JAX_SIGLIB_REQUIRE_CUDA") == "1":
-            pytest.fail(f"JAX_SIGLIB_REQUIRE_CUDA=1, but the CUDA module is {_native.without_cuda}")
-        pytest.skip(f"the CUDA module is {_native.without_cuda}")
-    return _native.ext_cuda
 
 
 def test_every_target_has_a_twin(module):

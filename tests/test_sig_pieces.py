@@ -20,14 +20,19 @@ by_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 
 
 @pytest.fixture
-def cut(monkeypatch):
-    """Calls with the CPU's kernels, of pieces of three steps or more; those of 99 points, wide."""
+def as_on_a_gpu(monkeypatch):
+    """Calls of the CPU's kernels are cut where those of a GPU's would be."""
     monkeypatch.setattr(_primitive, "_GPUS", {"cpu"})
-    monkeypatch.setattr(_sig_pieces, "_LEAST_STEPS", 3)
-    monkeypatch.setattr(_sig_pieces, "_MOST_POINTS", 98)
     jax.clear_caches()
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def cut(as_on_a_gpu, monkeypatch):
+    """And in pieces of three steps or more; those of paths of 99 points are wide."""
+    monkeypatch.setattr(_sig_pieces, "_LEAST_STEPS", 3)
+    monkeypatch.setattr(_sig_pieces, "_MOST_POINTS", 98)
 
 
 def calls(function, *arrays, platform="cpu"):
@@ -88,13 +93,11 @@ def test_double_is_for_long_paths_of_float32(cut):
                 assert jax.jit(gradient)(*operands).dtype == dtype
 
 
-def test_rounding_of_a_long_path(monkeypatch):
+def test_rounding_of_a_long_path(as_on_a_gpu):
     """Of 100,000 points, cut as on a GPU; what points get are differences, 1e-5 as large.
 
     What is left is the rounding of the results to float32.
     """
-    monkeypatch.setattr(_primitive, "_GPUS", {"cpu"})
-    jax.clear_caches()
     angle = np.linspace(0, 2 * np.pi, 100_000)[:, None] * [1, 2, 3]
     path, t_path = np.sin(angle + 0.3).astype("float32"), np.cos(3 * angle).astype("float32")
     g = np.random.default_rng(4).uniform(-1, 1, 120).astype("float32")
@@ -108,7 +111,6 @@ def test_rounding_of_a_long_path(monkeypatch):
 
     narrow = path, t_path, g
     found, exact = (all_of_it(*(x.astype(t) for x in narrow)) for t in ("float32", "float64"))
-    jax.clear_caches()
     for x, expected in zip(map(np.asarray, found), map(np.asarray, exact), strict=True):
         assert x.dtype == "float32"
         assert np.linalg.norm(x - expected) <= 1e-7 * np.linalg.norm(expected)
@@ -202,10 +204,8 @@ def test_pieces_are_not_cut_again():
         assert _sig_pieces.pieces_of(few, 5) == 1
 
 
-def test_lowering_for_a_gpu():
+def test_lowering_for_a_gpu(module):
     """Pieces, log2 of their number products, and the same of the derivatives; short paths whole."""
-    if "cuda" not in _primitive.served():
-        pytest.skip("the CUDA module was not built")
     path, ct = np.zeros((2, 5000, 3), np.float32), np.ones((2, 120), np.float32)
 
     def backprop(path, ct):
