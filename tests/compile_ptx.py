@@ -1,10 +1,15 @@
-"""What nvcc makes of the CUDA kernels, as text: ``python tests/compile_ptx.py FOLDER``."""
+"""What CUDA's compiler makes of the kernels, as text: ``python tests/compile_ptx.py FOLDER``.
 
+The compiler is nvcc; with ``--nvrtc WHEELS`` it is the NVRTC that was unpacked there (nvrtc.py).
+"""
+
+import argparse
 import os
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import nvrtc
 
 SOURCES = Path(__file__).parents[1] / "ffi" / "cuda"
 TYPES = {
@@ -12,20 +17,32 @@ TYPES = {
     "kernels": ("float", "double", "Float16", "BFloat16"),
     "roots_kernels": ("float", "double", "Float16", "BFloat16"),
 }  # as in ffi/cuda/module.cmake
+EVERYTHING = [(name, type_) for name, types in TYPES.items() for type_ in types]
 
 
-def compile_ptx(wanted: list[tuple[str, str]], folder: Path) -> list[str]:
+def compile_ptx(
+    wanted: list[tuple[str, str]], folder: Path, wheels: Path | None = None
+) -> list[str]:
     """The files made, of so many sources for a type each, as many at a time as there are CPUs."""
 
     def compiled(name: str, type_: str) -> str:
-        to = str(folder / f"{name}_{type_}.ptx")
-        options = "-std=c++17", "-arch=sm_90", "-ptx", f"-DJAX_SIGLIB_STORAGE={type_}"
-        subprocess.run(["nvcc", *options, SOURCES / f"{name}.cu", "-o", to], check=True)
-        return to
+        source, to = SOURCES / f"{name}.cu", folder / f"{name}_{type_}.ptx"
+        options = ["-arch=sm_90", f"-DJAX_SIGLIB_STORAGE={type_}"]
+        if wheels:
+            to.write_text(nvrtc.compile_source(wheels, source, options))
+        else:
+            command = ["nvcc", "-std=c++17", "-ptx", *options, source, "-o", to]
+            subprocess.run(command, check=True)
+        return str(to)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(compiled, *zip(*wanted, strict=True)))
 
 
 if __name__ == "__main__":
-    compile_ptx([(name, x) for name, types in TYPES.items() for x in types], Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--nvrtc", type=Path, metavar="WHEELS")
+    given = parser.parse_args()
+    compile_ptx(EVERYTHING, given.folder, given.nvrtc)
+    print("by", nvrtc.version(given.nvrtc) if given.nvrtc else "nvcc")

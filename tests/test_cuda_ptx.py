@@ -5,6 +5,7 @@ Here the float32 kernels of joins and products, on small sizes; tests/cuda_ptx.s
 
 import itertools
 import os
+import re
 import shutil
 
 import numpy as np
@@ -70,7 +71,50 @@ def test_kernels_that_were_not_read(host, read_ptx, tmp_path):
         read_ptx([str(tmp_path / "nothing.ptx")])
 
 
-@pytest.mark.parametrize("statement", ["vote.all.pred %p1, %p2;", "ld.global.q7 %r1, [%rd1];"])
+def test_registers_side_by_side(host, read_ptx, tmp_path):
+    """CUDA 12.1 moves them as one, where later ones do not."""
+    file = tmp_path / "kernel.ptx"
+
+    def carry_out(code, job_bytes):
+        name = "RootsOnDevice<JoinRoots<false>, RootsOf<2, 2, false>, double>"
+        file.write_text(f".entry {name}(.param .b8 job[{job_bytes}])\n{{\n{code}\nret;\n}}\n")
+        read_ptx([])  # which would be held by its name
+        read_ptx([str(file)])
+        sig, v, out = np.ones((1, 6)), np.ones((1, 2)), np.empty((1, 6))
+        host.sig_join(sig, v, 2, 2, False, 1, out)
+
+    with pytest.raises(RuntimeError, match="takes 8") as caught:
+        carry_out("", 8)
+    job_bytes = int(re.search(r"a job of (\d+) bytes", str(caught.value))[1])
+    code = """
+mov.u32 %r1, 4294967295;
+mov.u32 %r2, 7;
+mov.b64 %rd1, {%r1, %r2};
+sub.s64 %rd2, %rd1, FIRST;
+mov.b64 {%r3, %r4}, %rd1;
+cvt.u64.u32 %rd3, %r3;
+sub.s64 %rd4, %rd3, 4294967295;
+mov.b32 {%rs1, %rs2}, %r4;
+mov.b32 %r5, {%rs2, %rs1};
+sub.s32 %r6, %r5, 458752;
+cvt.u64.u32 %rd5, %r6;
+or.b64 %rd6, %rd2, %rd4;
+or.b64 %rd7, %rd6, %rd5;
+setp.eq.s64 %p1, %rd7, 0;
+@%p1 bra $right;
+div.u64 %rd8, %rd1, 0;
+$right:
+"""
+    packed = 7 << 32 | 0xFFFFFFFF
+    carry_out(code.replace("FIRST", str(packed)), job_bytes)
+    with pytest.raises(RuntimeError, match="division by zero"):
+        carry_out(code.replace("FIRST", str(packed + 1)), job_bytes)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["vote.all.pred %p1, %p2;", "ld.global.q7 %r1, [%rd1];", "add.u32 %r1, {%r2, %r3}, 1;"],
+)
 def test_what_is_not_known_is_complained_of(read_ptx, tmp_path, statement):
     file = tmp_path / "strange.ptx"
     file.write_text(f".entry strange(.param .u64 strange_param_0)\n{{\n{statement}\nret;\n}}\n")

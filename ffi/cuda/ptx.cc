@@ -200,6 +200,8 @@ class Reader {
       if (name.find("shared") == std::string::npos) Complain("a variable " + name);
       operand.kind = Operand::kShared;
     } else {
+      if (name.find_first_of("{}[]() ") != std::string::npos)
+        Complain("a register " + name);
       operand.kind = Operand::kRegister;
       operand.index = RegisterOf(function, name);
     }
@@ -310,6 +312,14 @@ class Reader {
     if (in.op == Op::kSetp) in.comparison = Named(comparisons, parts[1]);
     if (in.op == Op::kCvt) in.type = TypeNamed(parts[parts.size() - 2]);
     if (parts[0] == "cvta" && parts[1] == "shared") in.op = Op::kToGeneric;
+    if (parts[0] == "mov" && (operands[0][0] == '{' || operands[1][0] == '{')) {
+      in.op = Op::kPack;
+      for (const std::string& each : Split(Inside(operands[0]), ','))
+        in.to.push_back(OperandOf(function, each));
+      for (const std::string& each : Split(Inside(operands[1]), ','))
+        in.operands.push_back(OperandOf(function, each));
+      return;
+    }
     in.to.push_back(OperandOf(function, operands[0]));
     for (size_t i = 1; i < operands.size(); ++i)
       in.operands.push_back(OperandOf(function, operands[i]));

@@ -23,6 +23,7 @@ struct Type {
 
 enum class Op {
   kMov,
+  kPack,  // a mov of several registers side by side, or to several
   kAdd,
   kSub,
   kMul,

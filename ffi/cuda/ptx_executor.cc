@@ -63,8 +63,10 @@ void PtxExecutor::Carry(const std::string& kernel, const std::string& arguments,
                         const Job& job, const Launch& launch, void* workspace) {
   const std::string name = kernel + "<" + arguments + ">";
   const PtxKernels::Kernel found = kernels_.Find(name);
-  if (found.function->parameter_bytes[0] != int64_t{sizeof(Job)})
-    ptx::Complain("a job of " + name + " is not what it takes");
+  const int64_t bytes = found.function->parameter_bytes[0];
+  if (bytes != int64_t{sizeof(Job)})
+    ptx::Complain("a job of " + std::to_string(sizeof(Job)) + " bytes for " + name +
+                  ", which takes " + std::to_string(bytes));
   ptx::Grid grid;
   grid.order.resize(std::min(launch.blocks, most_blocks_));
   for (size_t i = 0; i < grid.order.size(); ++i)

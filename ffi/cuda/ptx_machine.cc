@@ -106,6 +106,8 @@ void Machine::CarryOut(Frame& frame, const Instruction& in, uint32_t lanes) {
     case Op::kLoad:
     case Op::kStore:
       return Access(frame, in, lanes);
+    case Op::kPack:
+      return Pack(frame, in, lanes);
     default:
       break;
   }
@@ -116,6 +118,20 @@ void Machine::CarryOut(Frame& frame, const Instruction& in, uint32_t lanes) {
       values[i] = ValueOf(frame, in.operands[i], lane);
     to[lane] = in.op == Op::kToGeneric ? shared_ + values[0]
                                        : Compute(in, values[0], values[1], values[2]);
+  });
+}
+
+// The first register has the lowest bits.
+void Machine::Pack(Frame& frame, const Instruction& in, uint32_t lanes) const {
+  const Type whole{Type::kUnsigned, in.type.bytes};
+  const Type from{Type::kUnsigned, whole.bytes / static_cast<int>(in.operands.size())};
+  const Type to{Type::kUnsigned, whole.bytes / static_cast<int>(in.to.size())};
+  ForLanes(lanes, [&](int lane) {
+    uint64_t bits = 0;
+    for (size_t i = 0; i < in.operands.size(); ++i)
+      bits |= Cut(from, ValueOf(frame, in.operands[i], lane)) << 8 * from.bytes * i;
+    for (size_t i = 0; i < in.to.size(); ++i)
+      frame.registers[in.to[i].index][lane] = Cut(to, bits >> 8 * to.bytes * i);
   });
 }
 

@@ -53,6 +53,7 @@ class Machine {
   Frame Begin(const Function& function, int64_t warp, uint32_t lanes) const;
   bool Run(Frame& frame);
   void CarryOut(Frame& frame, const Instruction& in, uint32_t lanes);
+  void Pack(Frame& frame, const Instruction& in, uint32_t lanes) const;
   void Call(Frame& frame, const Instruction& in, uint32_t lanes);
   void Access(Frame& frame, const Instruction& in, uint32_t lanes);
   void Count(const Instruction& in, const uint64_t* addresses, int count);
