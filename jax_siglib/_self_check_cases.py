@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -38,7 +39,8 @@ _POINTS = 9
 # The plan for these has everything that there is in plans: streams both ways, pieces and their
 # running products, a product of two parts, windows that are parts as they stand, a single point.
 _WINDOWS = [(2, 9), (0, 3), (3, 9), (3, 7), (4, 5)]
-# The reference runs once for each time it is compiled, which is most of what the check takes.
+_MOST_ELEMENTS = math.prod((2, 2))  # of a batch
+# To compile the reference is most of what the check takes; it runs a few times for each.
 _IN_HASTE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
@@ -76,6 +78,7 @@ class Case(NamedTuple):
     reference_operands: tuple[np.ndarray, ...]
     sections: list[list[slice]]  # of each result: what its errors are measured relative to
     tolerance: float
+    batch: tuple[int, ...]
 
 
 def cases() -> Iterator[Case]:
@@ -102,11 +105,35 @@ def cases() -> Iterator[Case]:
         yield _windows_case(random, *size, next(choices))
 
 
-def exactly(reference: Callable[..., Any], operands: tuple[np.ndarray, ...]) -> Any:
-    """The reference in float64."""
+def exactly(
+    reference: Callable[..., Any], operands: tuple[np.ndarray, ...], batch: tuple[int, ...]
+) -> Any:
+    """The reference in float64, compiled for as many elements whatever the batch."""
+    elements = math.prod(batch)
+
+    def widened(x: np.ndarray) -> np.ndarray:
+        each = x.reshape(elements, *x.shape[len(batch) :]).astype(np.float64)
+        return np.resize(each, (_MOST_ELEMENTS, *each.shape[1:]))
+
+    def narrowed(x: jax.Array) -> np.ndarray:
+        return np.asarray(x)[:elements].reshape(*batch, *x.shape[1:])
+
     with jax.enable_x64(True):
-        compiled = jax.jit(reference, compiler_options=_IN_HASTE)
-        return compiled(*(x.astype(np.float64) for x in operands))
+        found = _compiled(reference)(*map(widened, operands))
+    return jax.tree.map(narrowed, found)
+
+
+def _compiled(reference: Callable[..., Any]) -> Callable[..., Any]:
+    """One for all that are the same function with the same keywords."""
+    if isinstance(reference, functools.partial):
+        return _compiled_once(reference.func, *reference.keywords.items())
+    return _compiled_once(reference)
+
+
+@functools.cache
+def _compiled_once(function: Callable[..., Any], *keywords: tuple[str, Any]) -> Callable[..., Any]:
+    called = functools.partial(function, **dict(keywords))
+    return jax.jit(called, compiler_options=_IN_HASTE)
 
 
 def _join_cases(
@@ -143,6 +170,7 @@ def _join_cases(
             reference_operands,
             sections,
             TOLERANCES["join"][dtype],
+            batch,
         )
 
 
@@ -186,6 +214,7 @@ def _product_cases(
             reference_operands,
             [levels, levels] if call is _sig_combine.sig_combine_backprop else [levels],
             TOLERANCES["join"][dtype],
+            batch,
         )
 
 
@@ -220,6 +249,7 @@ def _path_cases(
             reference_operands,
             sections,
             TOLERANCES["path"][dtype],
+            batch,
         )
 
 
@@ -242,6 +272,7 @@ def _second_order_cases(
         of_join,
         [levels, whole],
         TOLERANCES["join"][dtype],
+        batch,
     )
     yield Case(
         f"sig_hvp {dimension=} {degree=} {dtype} {scalar_term=} {batch=}",
@@ -251,6 +282,7 @@ def _second_order_cases(
         of_path,
         [whole],
         TOLERANCES["path"][dtype],
+        batch,
     )
 
 
@@ -269,7 +301,7 @@ def _stream_cases(
     static: dict[str, Any] = {"degree": degree, "scalar_term": scalar_term, "prepend": prepend}
     reference = functools.partial(_reference.sig_stream, **static)
     # The backward pass is not given the kernel's own rows: if those are wrong, it need not be.
-    rows = np.asarray(exactly(reference, (start, path)))
+    rows = exactly(reference, (start, path), batch)
 
     def stream(path: Any, initial: Any = None) -> Any:
         return _sig_stream.sig_stream(path, initial=initial, **static)
@@ -295,6 +327,7 @@ def _stream_cases(
         (start, path),
         [_levels(dimension, degree, scalar_term)],
         TOLERANCES["path"][dtype],
+        batch,
     )
     of_start = [] if initial is None else [_levels(dimension, degree, initial)]
     yield Case(
@@ -305,6 +338,7 @@ def _stream_cases(
         (ct_out, lower, path, lower_rows),
         [[slice(None)], *of_start],
         TOLERANCES["path"][dtype],
+        batch,
     )
 
 
@@ -329,6 +363,7 @@ def _windows_case(
         (path,),
         [_levels(dimension, degree, scalar_term)],
         TOLERANCES["path"][dtype],
+        batch,
     )
 
 
