@@ -37,7 +37,7 @@ from jax.interpreters import ad
 from jax_siglib._precision import zeros
 from jax_siglib._primitive import Kernel, make_primitive, plain, sum_to, vary
 
-__all__ = ["Operation", "operation"]
+__all__ = ["Operation", "all_of", "lift_all", "operation"]
 
 Arrays = Sequence[Any]
 
@@ -52,11 +52,13 @@ class Operation(NamedTuple):
     hvp: Primitive
 
 
-def _all(*x: Any, **_params: Any) -> tuple[Any, ...]:
+def all_of(*x: Any, **_params: Any) -> tuple[Any, ...]:
+    """The base of an operation whose derivatives know all of x."""
     return x
 
 
-def _lift_all(*base: Any, length: int, **_params: Any) -> tuple[Any, ...]:
+def lift_all(*base: Any, length: int, **_params: Any) -> tuple[Any, ...]:
+    """Its transpose."""
     del length
     return base
 
@@ -73,8 +75,8 @@ def operation(
     backprop: Kernel,
     hvp: Kernel,
     attributes: tuple[str, ...],
-    base: Callable[..., tuple[Any, ...]] = _all,
-    lift: Callable[..., tuple[Any, ...]] = _lift_all,
+    base: Callable[..., tuple[Any, ...]] = all_of,
+    lift: Callable[..., tuple[Any, ...]] = lift_all,
     residual: Callable[..., tuple[Any, ...]] = _no_residual,
 ) -> Operation:
     """Make the primitives of an operation with one result, and tie them together.

@@ -23,7 +23,7 @@ from jax_siglib._sig_operands import (
     transformed,
     transformed_tangent,
 )
-from jax_siglib._sig_pieces import ways
+from jax_siglib._sig_pieces import product_of_pieces, ways
 
 __all__ = ["sig", "sig_backprop", "sig_hvp", "sig_in_modes", "sig_jvp", "sig_of_path"]
 
@@ -48,7 +48,11 @@ def _one_in_reverse(path: Any, degree: int, scalar_term: bool) -> Any:
     return _sig(path, degree, scalar_term, 1)
 
 
-_WAYS = ways(_one, _one_in_reverse)
+_WAYS = ways(
+    functools.partial(product_of_pieces, _one),
+    functools.partial(product_of_pieces, _one_in_reverse),
+    in_double=True,
+)
 OPERATION = operation(
     "sig",
     forward=Kernel(

@@ -12,18 +12,20 @@ more points there are. So paths of float32 that the kernels do in float64 are in
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax_siglib import _tensor_algebra as ta
 from jax_siglib._checks import Shape
+from jax_siglib._derivatives import all_of, lift_all
 from jax_siglib._precision import keeping
 from jax_siglib._sig_combine import sig_combine
 
-__all__ = ["Ways", "pieces_of", "ways"]
+__all__ = ["Ways", "cut", "pieces_of", "product_of_pieces", "ways"]
 
 # A product costs about as much as a few steps, and a launch: little beside the steps of a piece.
 _LEAST_STEPS = 64
@@ -59,61 +61,91 @@ def pieces_of(path: Shape, degree: int) -> int:
     return 1 << (most.bit_length() - 1) if most >= _LEAST_PIECES else 1
 
 
-def ways(sig: Callable[..., Any], sig_in_reverse: Callable[..., Any]) -> Ways:
+def ways(
+    forward: Callable[..., Any],
+    in_reverse: Callable[..., Any],
+    *,
+    operands: int = 1,
+    base: Callable[..., tuple[Any, ...]] = all_of,
+    lift: Callable[..., tuple[Any, ...]] = lift_all,
+    in_double: bool = False,
+    fits: Callable[[Shape, int], bool] = lambda path, degree: True,
+) -> Ways:
     """Make them.
 
     Args:
-        sig: Maps a path, the degree, and whether there is a scalar term, to its signature, and is
-            differentiable in forward mode.
-        sig_in_reverse: The same, differentiable in reverse mode first.
+        forward: What the operation computes, by pieces; takes operands and parameters as the
+            reference does, and is differentiable in forward mode.
+        in_reverse: The same, differentiable in reverse mode first.
+        operands: How many it has; the last one is the path.
+        base: As of the operation (``_derivatives.py``).
+        lift: Likewise.
+        in_double: Whether long float32 paths go in pieces of float64.
+        fits: Whether there is memory for pieces, given the shape of the path and the degree.
 
     Returns:
         The four of them.
     """
+    n = operands
 
-    def forward(path: Any, **params: Any) -> Any:
-        return _in_pieces(sig, path, **params)
+    def lifted(known: Sequence[Any], params: dict[str, Any]) -> tuple[Any, ...]:
+        lengths = ta.layout_lengths(known[-1].shape[-1], params["degree"])
+        return lift(*known, length=lengths[params["scalar_term"]], **params)
 
-    def tangent(path: Any, t_path: Any, **params: Any) -> Any:
-        return jax.jvp(lambda x: forward(x, **params), (path,), (t_path,))[1]
+    def tangent(*given: Any, **params: Any) -> Any:
+        x, t = lifted(given[:n], params), given[n:]
+        return jax.jvp(lambda *x: forward(*x, **params), x, t)[1]
 
-    def gradient(ct_out: Any, path: Any, **params: Any) -> Any:
-        return jax.vjp(lambda x: _in_pieces(sig_in_reverse, x, **params), path)[1](ct_out)[0]
+    def backprop(ct_out: Any, *given: Any, **params: Any) -> tuple[Any, ...]:
+        x = lifted(given[:n], params)
+        return jax.vjp(lambda *x: in_reverse(*x, **params), *x)[1](ct_out)
 
-    def backprop(ct_out: Any, path: Any, _sig_lower: Any, **params: Any) -> Any:
-        return gradient(ct_out, path, **params)
+    def hvp(ct_out: Any, *given: Any, **params: Any) -> tuple[Any, ...]:
+        def gradient(*known: Any) -> tuple[Any, ...]:
+            return base(*backprop(ct_out, *known, **params), **params)
 
-    def hvp(ct_out: Any, path: Any, t_path: Any, **params: Any) -> Any:
-        return jax.jvp(lambda x: gradient(ct_out, x, **params), (path,), (t_path,))[1]
+        return jax.jvp(gradient, given[:n], given[n:])[1]
 
-    return Ways(_if_long(forward, 0), _if_long(tangent, 0), _if_long(backprop, 1), _if_long(hvp, 1))
+    def if_long(function: Callable[..., Any], path_at: int) -> Callable[..., Any]:
+        def on_gpu(*shapes: Shape, degree: int, **_params: Any) -> Callable[..., Any] | None:
+            path = shapes[path_at]
+            if pieces_of(path, degree) == 1 or not fits(path, degree):
+                return None
+            return _double(function) if in_double and path[-2] > _MOST_POINTS else function
+
+        return on_gpu
+
+    of_x, of_ct_and_x = n - 1, n
+    return Ways(
+        if_long(forward, of_x),
+        if_long(tangent, of_x),
+        if_long(backprop, of_ct_and_x),
+        if_long(hvp, of_ct_and_x),
+    )
 
 
-def _if_long(function: Callable[..., Any], at: int) -> Callable[..., Any]:
-    """As ``Kernel.on_gpu``, of a function that takes a path at this position."""
+def _double(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same in float64, rounded in the end."""
 
     def in_double(*arrays: Any, **params: Any) -> Any:
         dtype = arrays[0].dtype
         with keeping(np.float64):
-            return function(*(x.astype(np.float64) for x in arrays), **params).astype(dtype)
+            found = function(*(x.astype(np.float64) for x in arrays), **params)
+            return jax.tree.map(lambda x: x.astype(dtype), found)
 
-    def on_gpu(*shapes: Shape, degree: int, **_params: Any) -> Callable[..., Any] | None:
-        if pieces_of(shapes[at], degree) == 1:
-            return None
-        return in_double if shapes[at][-2] > _MOST_POINTS else function
-
-    return on_gpu
+    return in_double
 
 
-def _in_pieces(sig: Callable[..., Any], path: Any, *, degree: int, scalar_term: bool) -> Any:
-    found = sig(_cut(path, pieces_of(path.shape, degree)), degree, scalar_term)
+def product_of_pieces(sig: Callable[..., Any], path: Any, *, degree: int, scalar_term: bool) -> Any:
+    """The signature of a path that is cut, by ``sig`` of a path, degree and scalar term."""
+    found = sig(cut(path, pieces_of(path.shape, degree)), degree, scalar_term)
     while found.shape[-2] > 1:
         pairs = found[..., ::2, :], found[..., 1::2, :]
         found = sig_combine(*pairs, path.shape[-1], degree)
     return found[..., 0, :]
 
 
-def _cut(path: Any, pieces: int) -> Any:
+def cut(path: Any, pieces: int) -> Any:
     """Pieces of equal length, (..., pieces, points, d), each from the last point of the one before.
 
     The last one stays where the path ends for as many steps as it is short of.

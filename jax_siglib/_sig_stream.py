@@ -1,6 +1,7 @@
 """All running signatures of a path, and the derivatives of that."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -13,6 +14,9 @@ from jax_siglib._derivatives import operation
 from jax_siglib._native import ext
 from jax_siglib._precision import zeros
 from jax_siglib._primitive import INLINE, Kernel, sum_to, vary
+from jax_siglib._sig import sig_of_path
+from jax_siglib._sig_pieces import ways
+from jax_siglib._stream_pieces import rows_fit, rows_of_pieces
 
 __all__ = ["check_initial", "sig_stream", "sig_stream_backprop", "sig_stream_in_both_modes"]
 
@@ -38,6 +42,27 @@ def _lower_rows(initial_lower: Any, path: Any, **params: Any) -> tuple[Any]:
     return (OPERATION.forward.bind(initial_lower, path, **params)[0],)
 
 
+def _in_pieces(both_modes: bool) -> Callable[..., Any]:
+    def stream(initial: Any, path: Any, **params: Any) -> Any:
+        static = params["degree"], params["prepend"], params["scalar_term"], 1
+        if both_modes:
+            return OPERATION.forward.bind(initial, path, **_params(*static))[0]
+        return _stream(initial, path, static)
+
+    def sig(path: Any, degree: int, scalar_term: bool) -> Any:
+        return sig_of_path(path, degree, scalar_term, 1, both_modes)
+
+    return functools.partial(rows_of_pieces, stream, sig)
+
+
+_WAYS = ways(
+    _in_pieces(both_modes=True),
+    _in_pieces(both_modes=False),
+    operands=2,
+    base=_lower_and_path,
+    lift=_lift,
+    fits=rows_fit,
+)
 OPERATION = operation(
     "sig_stream",
     forward=Kernel(
@@ -45,6 +70,7 @@ OPERATION = operation(
         "jax_siglib_sig_stream_v1",
         ranks=(1, 2),
         results=lambda initial, path, degree, scalar_term, **_: [_rows(path, degree, scalar_term)],
+        on_gpu=_WAYS.forward,
     ),
     tangent=Kernel(
         _reference.sig_stream_jvp,
@@ -53,18 +79,21 @@ OPERATION = operation(
         results=lambda initial_lower, path, t_initial, t_path, degree, scalar_term, **_: [
             _rows(path, degree, scalar_term)
         ],
+        on_gpu=_WAYS.tangent,
     ),
     backprop=Kernel(
         _reference.sig_stream_backprop,
         "jax_siglib_sig_stream_backprop_v1",
         ranks=(2, 1, 2, 2),
         results=lambda ct_out, initial_lower, path, stream_lower, **_: [ct_out[-1:], path],
+        on_gpu=_WAYS.backprop,
     ),
     hvp=Kernel(
         None,
         "jax_siglib_sig_stream_hvp_v1",
         ranks=(2, 1, 2, 1, 2),
         results=lambda ct_out, initial_lower, path, *_, **__: [initial_lower, path],
+        on_gpu=_WAYS.hvp,
     ),
     attributes=("degree", "prepend", "n_jobs"),  # scalar_term: plain from the lengths
     base=_lower_and_path,

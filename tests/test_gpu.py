@@ -195,6 +195,34 @@ def test_paths_beside_the_cpu(gpu, name, dtype):
         assert np.linalg.norm(np.asarray(found) - exact) < limit * scale, (d, degree, points)
 
 
+@pytest.mark.parametrize("prepend", [False, True], ids=["append", "prepend"])
+def test_long_streams_beside_the_cpu(gpu, prepend):
+    """Few in pieces, many whole, with their derivatives."""
+    for d, degree, points, batch in ((3, 4, 9000, 2), (2, 11, 300, 1), (5, 3, 500, 300)):
+        rng = np.random.default_rng(18)
+        path = np.cumsum(rng.normal(0, points**-0.5 / d, (batch, points, d)), axis=1)
+        initial = rng.uniform(-1, 1, (batch, jax_siglib.sig_length(d, degree)))
+        keywords = {"initial": initial, "prepend": prepend}
+        rows = jax_siglib.sig_stream(path, degree, **keywords)
+        ct = rng.uniform(-1, 1, rows.shape)
+        exact = rows, *jax_siglib.sig_stream_backprop(path, rows, ct, degree, **keywords)
+        on_gpu = [jax.device_put(x, gpu) for x in (path, initial, ct)]
+
+        @jax.jit
+        def rows_and_derivatives(path, initial, ct, degree=degree):
+            def stream(path, initial):
+                return jax_siglib.sig_stream(path, degree, initial=initial, prepend=prepend)
+
+            rows, pull = jax.vjp(stream, path, initial)
+            return rows, *pull(ct)
+
+        for dtype, limit in (("float64", 1e-11), ("float32", 3e-5)):
+            found = rows_and_derivatives(*(x.astype(dtype) for x in on_gpu))
+            for ours, theirs in zip(found, exact, strict=True):
+                error = np.linalg.norm(np.asarray(ours) - theirs)
+                assert error < limit * np.linalg.norm(theirs), (d, degree, points, dtype)
+
+
 def test_large_batches(gpu):
     """Beyond 65,535, where the grid of an older design ends."""
     case, op = Case(2, 3), BY_NAME["sig_join"]

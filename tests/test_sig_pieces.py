@@ -16,7 +16,8 @@ import jax_siglib
 from jax_siglib import _primitive, _sig_pieces
 
 OPS = [BY_NAME[name] for name in ("sig", "sig_jvp", "sig_backprop", "sig_hvp")]
-by_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+STREAMS = [BY_NAME[name] for name in ("sig_stream", "sig_stream_backprop")]
+by_op = pytest.mark.parametrize("op", OPS + STREAMS, ids=lambda op: op.name)
 
 
 @pytest.fixture
@@ -45,10 +46,11 @@ def calls(function, *arrays, platform="cpu"):
 @pytest.mark.parametrize("dtype", DTYPES)
 @by_op
 def test_against_the_oracle(cut, op, dtype):
-    cases = [
-        (Case(3, 4, scalar_term=True, points=16), (2,), 4),  # the last piece is shorter
-        (Case(2, 3, points=7, time_aug=True, lead_lag=True, basepoint=True), (), 4),
-    ]
+    cases = [(Case(3, 4, scalar_term=True, points=16), (2,), 4)]  # the last piece is shorter
+    if op in STREAMS:
+        cases += [(Case(2, 3, prepend=True, points=27), (), 8)]
+    else:
+        cases += [(Case(2, 3, points=7, time_aug=True, lead_lag=True, basepoint=True), (), 4)]
     if dtype == "float32":
         cases += [(Case(2, 2, points=99), (), 32)]
     if dtype == "float64":
@@ -70,12 +72,13 @@ def test_against_the_oracle(cut, op, dtype):
 def test_degree_zero_and_no_batch(cut, op):
     case = Case(2, 0, points=30, scalar_term=True)
     arrays = list(map(jnp.asarray, op.draw(2, case, "float64", (2,))))
-    check(op, case, jax.jit(op.bind(case))(*arrays), op.truth(arrays, case, (2,)), "float64")
+    found = as_tuple(jax.jit(op.bind(case))(*arrays))
+    check(op, case, found, op.truth(arrays, case, (2,)), "float64")
     case = Case(2, 3, points=30)
     axes = [*op.takes.values(), *op.results]
     shapes = [(0, *op.shape(names, case)) for names in axes]
-    found = jax.jit(op.bind(case))(*map(jnp.zeros, shapes[: len(op.takes)]))
-    assert found.shape == shapes[-1]
+    found = as_tuple(jax.jit(op.bind(case))(*map(jnp.zeros, shapes[: len(op.takes)])))
+    assert [x.shape for x in found] == shapes[len(op.takes) :]
 
 
 def test_double_is_for_long_paths_of_float32(cut):
@@ -91,6 +94,8 @@ def test_double_is_for_long_paths_of_float32(cut):
 
                 assert {dtype for *_, dtype in calls(gradient, *operands)} == {inside}
                 assert jax.jit(gradient)(*operands).dtype == dtype
+    # Running signatures are not undone.
+    assert {x[2] for x in calls(lambda x: jax_siglib.sig_stream(x, 3), path)} == {"f32"}
 
 
 def test_rounding_of_a_long_path(as_on_a_gpu):
@@ -116,6 +121,30 @@ def test_rounding_of_a_long_path(as_on_a_gpu):
         assert np.linalg.norm(x - expected) <= 1e-7 * np.linalg.norm(expected)
 
 
+@pytest.mark.parametrize("prepend", [False, True], ids=["append", "prepend"])
+def test_rounding_of_long_streams(as_on_a_gpu, prepend):
+    """In float32, of 20,000 points: not further off in pieces than whole."""
+    angle = np.linspace(0, 2 * np.pi, 20_000)[:, None] * [1, 2, 3]
+    path, g = np.sin(angle + 0.3), np.random.default_rng(9).uniform(-1, 1, (19_999, 120))
+
+    def rows_and_gradient(path, g):
+        rows, pull = jax.vjp(lambda x: jax_siglib.sig_stream(x, 4, prepend=prepend), path)
+        return rows, pull(g)[0]
+
+    narrow = path.astype("float32"), g.astype("float32")
+    pieces = jax.jit(rows_and_gradient)(*narrow)
+    assert calls(rows_and_gradient, *narrow)[0][1] == (256, 80, 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_primitive, "_GPUS", set())
+        jax.clear_caches()
+        whole = jax.jit(rows_and_gradient)(*narrow)
+        exact = jax.jit(rows_and_gradient)(*(x.astype("float64") for x in narrow))
+    for limit, *found in zip((5e-7, 1e-5), pieces, whole, exact, strict=True):
+        ours, theirs, right = map(np.asarray, found)
+        error, error_whole = (np.linalg.norm(x - right) for x in (ours, theirs))
+        assert error <= min(limit * np.linalg.norm(right), error_whole)
+
+
 def test_transformations(cut):
     """As without pieces: derivatives of derivatives, and vmap over some of the operands."""
 
@@ -139,11 +168,56 @@ def test_transformations(cut):
     rng = np.random.default_rng(5)
     path, t_path = jnp.asarray(np.cumsum(rng.normal(size=(2, 3, 20, 2)) / 5, -2))
     ct = jnp.asarray(rng.normal(size=(3, 14)))
-    pieces = jax.jit(all_of_it)(path, ct, t_path)
+    same_as_whole(all_of_it, path, ct, t_path)
+
+
+@pytest.mark.parametrize("prepend", [False, True], ids=["append", "prepend"])
+def test_transformations_of_streams(cut, prepend):
+    """The same, of both operands; a signature that many paths continue is one."""
+
+    def weighed(path, initial):
+        rows = jax_siglib.sig_stream(path, 3, initial=initial, prepend=prepend, scalar_term=True)
+        return jnp.sum(jnp.sin(rows * jnp.arange(rows.shape[-2], dtype=rows.dtype)[:, None]))
+
+    def tangent(path, initial, t_path, t_initial):
+        def rows(path, initial):
+            return jax_siglib.forward_mode.sig_stream(path, 3, initial=initial, prepend=prepend)
+
+        return jax.jvp(rows, (path, initial), (t_path, t_initial))[1]
+
+    def all_of_it(path, t_path, initial, t_initial):
+        gradient = jax.grad(weighed, (0, 1))
+
+        def hvp(path, initial):
+            return jax.jvp(gradient, (path, initial), (t_path[0], t_initial[0]))[1]
+
+        def in_reverse(path, initial):
+            return sum(jnp.sum(jnp.cos(x)) for x in gradient(path, initial))
+
+        return jax.tree.leaves((
+            jax.vmap(gradient)(path, initial),
+            jax.vmap(gradient, (0, None))(path, initial[0]),
+            jax.vmap(gradient, (None, 0))(path[0], initial),
+            jax.vmap(tangent, (0, None, 0, None))(path, initial[0], t_path, t_initial[0]),
+            jax.vmap(hvp, (0, None))(path, initial[0]),
+            jax.vmap(jax.grad(in_reverse, (0, 1)))(path, initial),
+        ))  # fmt: skip
+
+    rng = np.random.default_rng(5)
+    path, t_path = jnp.asarray(np.cumsum(rng.normal(size=(2, 2, 20, 2)) / 5, -2))
+    initial, t_initial = jnp.asarray(rng.normal(size=(2, 2, 15)))
+    assert ("sig_stream", (2, 4, 14), "f64") in calls(
+        jax.vmap(tangent), path, initial, t_path, t_initial
+    )
+    same_as_whole(all_of_it, path, t_path, initial, t_initial)
+
+
+def same_as_whole(function, *arrays):
+    pieces = jax.jit(function)(*arrays)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_primitive, "_GPUS", set())
         jax.clear_caches()
-        whole = jax.jit(all_of_it)(path, ct, t_path)
+        whole = jax.jit(function)(*arrays)
     for ours, theirs in zip(pieces, whole, strict=True):
         close(ours, theirs, 1e-12)
 
@@ -155,6 +229,10 @@ def test_nan_stays_in_its_path(cut):
     spoilt = jax_siglib.sig(jnp.asarray(path), 3)
     np.testing.assert_array_equal(spoilt[1], clean[1])
     assert np.isnan(spoilt[0, 3:]).all()
+    for prepend, until in ((False, slice(10)), (True, slice(12, None))):  # rows without that point
+        rows = jax.jit(lambda x, p=prepend: jax_siglib.sig_stream(x, 3, prepend=p))(path)
+        assert not np.isnan(rows[1]).any()
+        assert (~np.isnan(rows[0]).any(-1)).nonzero()[0].tolist() == [*range(19)][until]
 
 
 @pytest.mark.parametrize("explicit", [False, True], ids=["automatic", "explicit"])
@@ -170,7 +248,9 @@ def test_on_several_devices(cut, explicit):
 
     def derivatives(path, ct):
         value, pull = jax.vjp(lambda x: jax_siglib.sig(x, 3), path)
-        return value, pull(ct)[0], jax_siglib.sig_hvp(path, path, ct, 3)
+        rows, pull_rows = jax.vjp(lambda x: jax_siglib.sig_stream(x, 3), path)
+        of_sig = value, pull(ct)[0], jax_siglib.sig_hvp(path, path, ct, 3)
+        return *of_sig, rows, pull_rows(jnp.cos(rows))[0]
 
     whole = derivatives(path, ct)
     with jax.set_mesh(mesh):
@@ -220,6 +300,14 @@ def test_lowering_for_a_gpu(module):
     short = path[:, :256]
     assert calls(backprop, short, ct, platform="cuda") == [("sig_backprop", (2, 120), "f32")]
     assert calls(backprop, path, ct) == [("sig_backprop", (2, 120), "f32")]
+    running = calls(lambda x: jax_siglib.sig_stream(x, 4), path, platform="cuda")
+    assert running[0] == of_sig[0] and running[-1] == ("sig_stream", (2, 64, 120), "f32")
+    # There and back again through the pieces; JAX's scan has one of nothing, in between.
+    assert [name for name, *_ in running[1:-1]] == ["sig_combine"] * 12
+    large = jax.ShapeDtypeStruct((2, 1_200_000, 3), np.float32)  # more rows than have room
+    for whole in short, large:
+        alone = calls(lambda x: jax_siglib.sig_stream(x, 4), whole, platform="cuda")
+        assert alone == [("sig_stream", (1, 120), "f32")]
     (batch,) = jax.export.symbolic_shape("batch")
     any_batch = jax.ShapeDtypeStruct((batch, 5000, 3), np.float32)
     assert _sig_pieces.pieces_of(any_batch.shape, 4) == 1

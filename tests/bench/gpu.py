@@ -5,7 +5,8 @@ bytes that must be read and written at the least (ffi/README.md), over the time.
 against each other, backward over forward, and their multiply-adds of the top level against those of
 a matrix product in float32. Running signatures are held against a copy too, and by time per step:
 of the last size they are joins, launched step by step, of the others all steps are a launch. Few
-long paths, which go in pieces (jax_siglib/_sig_pieces.py), are timed whole as well.
+long paths, which go in pieces (jax_siglib/_sig_pieces.py), and their running signatures, are timed
+whole as well.
 """
 
 import time
@@ -94,18 +95,29 @@ def paths(most: float) -> None:
         print(f"{label:24} {there * 1e3:8.3f} ms  {back / there:10.2f}  {share:20.0%}")
 
 
-def long_paths() -> None:
-    print("\nfew long paths             sig: in pieces      whole   backward: in pieces    whole")
+def sig_and_adjoint(path, degree: int) -> list[float]:
+    forward = jax.jit(lambda x: jax_siglib.sig(x, degree))
+    backward = jax.jit(lambda x, s, g: jax_siglib.sig_backprop(x, s, g, degree))
+    sig = forward(path)
+    return [seconds(forward, path), seconds(backward, path, sig, sig)]
+
+
+def stream_and_adjoint(path, degree: int) -> list[float]:
+    forward = jax.jit(lambda x: jax_siglib.sig_stream(x, degree))
+    backward = jax.jit(lambda x, r, g: jax_siglib.sig_stream_backprop(x, r, g, degree))
+    rows = forward(path)
+    return [seconds(forward, path), seconds(backward, path, rows, rows)]
+
+
+def long_paths(timed, title: str) -> None:
+    print(f"\nfew long paths, {title:12}  in pieces      whole   backward: in pieces    whole")
     platforms = _primitive._GPUS
     for batch, points, d, degree in LONG:
         path = uniform(9, batch, points, d) / points**0.5
         took = []
         for platforms_that_cut in platforms, set():
             _primitive._GPUS = platforms_that_cut
-            forward = jax.jit(lambda x, n=degree: jax_siglib.sig(x, n))
-            backward = jax.jit(lambda x, s, g, n=degree: jax_siglib.sig_backprop(x, s, g, n))
-            sig = forward(path)
-            took.append((seconds(forward, path), seconds(backward, path, sig, sig)))
+            took.append(timed(path, degree))
             jax.clear_caches()
         _primitive._GPUS = platforms
         (there, back), (whole, whole_back) = np.array(took) * 1e3
@@ -146,7 +158,8 @@ def main() -> None:
         print(f"copy: {bandwidth / 1e9:.0f} GB/s read and written")
         joins(bandwidth)
         paths(multiply_add_rate())
-        long_paths()
+        long_paths(sig_and_adjoint, "sig")
+        long_paths(stream_and_adjoint, "sig_stream")
         streams(bandwidth)
         small()
 
