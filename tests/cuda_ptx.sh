@@ -23,5 +23,5 @@ else
   for file in "$folder"/ptx/*.ptx; do "$ptxas" -arch=sm_90 "$file" -o "$folder/cubin"; done
 fi
 # Long paths are about rounding, and take a quarter of an hour.
-JAX_SIGLIB_PTX="$folder/ptx" python -P -m pytest tests/test_cuda_on_host.py -k "not long_paths" "$@"
+JAX_SIGLIB_PTX="$folder/ptx" python -P -m pytest tests/test_cuda_on_host*.py -k "not long_paths" "$@"
 python tests/bench/instructions.py "$folder/ptx"

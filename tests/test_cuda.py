@@ -1,6 +1,6 @@
 """The CUDA module where there need not be a GPU: what it serves, what is lowered, what is refused.
 
-What its kernels compute is held in test_cuda_on_host.py, and on a GPU in test_gpu.py.
+What its kernels compute is held in test_cuda_on_host*.py, and on a GPU in test_gpu.py.
 """
 
 import contextlib

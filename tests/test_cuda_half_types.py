@@ -1,6 +1,6 @@
 """Half types as the CUDA kernels widen them and round to them, without a GPU.
 
-The module is that of test_cuda_on_host.py.
+The module is that of cuda_host.py.
 """
 
 import numpy as np

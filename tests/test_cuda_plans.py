@@ -1,6 +1,6 @@
 """How the CUDA kernels are launched, for sizes that no test could run; and division by multiplying.
 
-The module is that of test_cuda_on_host.py.
+The module is that of cuda_host.py.
 """
 
 import itertools
