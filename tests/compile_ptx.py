@@ -1,6 +1,7 @@
 """What CUDA's compiler makes of the kernels, as text: ``python tests/compile_ptx.py FOLDER``.
 
 The compiler is nvcc; with ``--nvrtc WHEELS`` it is the NVRTC that was unpacked there (nvrtc.py).
+``--arch`` is the kind of GPU; without it Hopper.
 """
 
 import argparse
@@ -21,13 +22,16 @@ EVERYTHING = [(name, type_) for name, types in TYPES.items() for type_ in types]
 
 
 def compile_ptx(
-    wanted: list[tuple[str, str]], folder: Path, wheels: Path | None = None
+    wanted: list[tuple[str, str]],
+    folder: Path,
+    wheels: Path | None = None,
+    arch: str = "sm_90",
 ) -> list[str]:
     """The files made, of so many sources for a type each, as many at a time as there are CPUs."""
 
     def compiled(name: str, type_: str) -> str:
         source, to = SOURCES / f"{name}.cu", folder / f"{name}_{type_}.ptx"
-        options = ["-arch=sm_90", f"-DJAX_SIGLIB_STORAGE={type_}"]
+        options = [f"-arch={arch}", f"-DJAX_SIGLIB_STORAGE={type_}"]
         if wheels:
             to.write_text(nvrtc.compile_source(wheels, source, options))
         else:
@@ -43,6 +47,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--nvrtc", type=Path, metavar="WHEELS")
+    parser.add_argument("--arch", default="sm_90")
     given = parser.parse_args()
-    compile_ptx(EVERYTHING, given.folder, given.nvrtc)
-    print("by", nvrtc.version(given.nvrtc) if given.nvrtc else "nvcc")
+    compile_ptx(EVERYTHING, given.folder, given.nvrtc, given.arch)
+    print(f"{given.arch} by", nvrtc.version(given.nvrtc) if given.nvrtc else "nvcc")

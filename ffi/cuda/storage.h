@@ -50,14 +50,15 @@ JAX_SIGLIB_KERNEL void Round(double x, double* to) { *to = x; }
 #if defined(__CUDACC__)
 
 JAX_SIGLIB_KERNEL float Widen(Float16 x) { return __half2float(__ushort_as_half(x.bits)); }
+// (By bits: for Turing, functions that tell a bfloat16's came with CUDA 12.2 only.)
 JAX_SIGLIB_KERNEL float Widen(BFloat16 x) {
-  return __bfloat162float(__ushort_as_bfloat16(x.bits));
+  return __uint_as_float(static_cast<uint32_t>(x.bits) << 16);
 }
 JAX_SIGLIB_KERNEL void Round(float x, Float16* to) {
   to->bits = __half_as_ushort(__float2half_rn(x));
 }
 JAX_SIGLIB_KERNEL void Round(float x, BFloat16* to) {
-  to->bits = __bfloat16_as_ushort(__float2bfloat16_rn(x));
+  to->bits = static_cast<__nv_bfloat16_raw>(__float2bfloat16_rn(x)).x;
 }
 
 #else
