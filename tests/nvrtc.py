@@ -105,8 +105,11 @@ def compile_source(wheels: Path, source: Path, options: list[str]) -> str:
         folders |= {path.parent for path in wheels.glob(f"nvidia/**/{found}")}
     options = [*options, "-std=c++17", "-default-device", "--disable-warnings"]
     options += [f"-I{folder}" for folder in folders]
-    call("CompileProgram", program, len(options), _strings(options))
-    return text("PTX")
+    try:
+        call("CompileProgram", program, len(options), _strings(options))
+        return text("PTX")
+    finally:
+        call("DestroyProgram", ctypes.byref(program))
 
 
 def version(wheels: Path) -> str:
