@@ -14,9 +14,9 @@ import jax_siglib
 from jax_siglib import (
     _primitive,
     _self_check,
-    _sig,
     _sig_combine,
     _sig_inverse,
+    _sig_jax,
     _sig_join,
     _sig_stream,
 )
@@ -45,7 +45,7 @@ def _report() -> None:
     print(f"  XLA FFI          {'.'.join(map(str, ext.ffi_api_version()))}")
     _report_cuda()
     served = _primitive.served()
-    modules = _sig_join, _sig, _sig_combine, _sig_stream
+    modules = _sig_join, _sig_jax, _sig_combine, _sig_stream
     names = [primitive.name for module in modules for primitive in module.OPERATION]
     names.append(_sig_inverse.PRIMITIVE.name)
     print("\nWhat serves which platform")

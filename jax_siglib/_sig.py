@@ -1,19 +1,15 @@
 """Signatures of whole paths, and the derivatives of that."""
 
-import functools
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
-from jax_siglib import _arrays, _checks, _reference
+from jax_siglib import _arrays, _checks
 from jax_siglib import _path_transforms as pt
 from jax_siglib import _tensor_algebra as ta
-from jax_siglib._checks import Shape
-from jax_siglib._derivatives import operation
 from jax_siglib._native import ext
-from jax_siglib._precision import cast
-from jax_siglib._primitive import INLINE, Kernel, vary
+from jax_siglib._sig_jax import jax_sig, jax_sig_backprop, jax_sig_hvp, jax_sig_jvp
 from jax_siglib._sig_operands import (
     by_points,
     check_backprop_shapes,
@@ -23,71 +19,10 @@ from jax_siglib._sig_operands import (
     transformed,
     transformed_tangent,
 )
-from jax_siglib._sig_pieces import product_of_pieces, ways
 
 __all__ = ["sig", "sig_backprop", "sig_hvp", "sig_in_modes", "sig_jvp", "sig_of_path"]
 
 Array = TypeVar("Array", bound=Any)
-
-
-def _length(path: Shape, degree: int, scalar_term: bool) -> int:
-    return ta.layout_lengths(path[-1], degree)[scalar_term]
-
-
-def _lower(path: Any, *, degree: int, n_jobs: int = 1, **_params: Any) -> tuple[Any]:
-    """What the backward pass starts from; a signature of lower degree has just these levels."""
-    params = _params_of(max(degree - 1, 0), False, n_jobs)
-    return (OPERATION.forward.bind(path, **params)[0],)
-
-
-def _one(path: Any, degree: int, scalar_term: bool) -> Any:
-    return OPERATION.forward.bind(path, **_params_of(degree, scalar_term, 1))[0]
-
-
-def _one_in_reverse(path: Any, degree: int, scalar_term: bool) -> Any:
-    return _sig(path, degree, scalar_term, 1)
-
-
-_WAYS = ways(
-    functools.partial(product_of_pieces, _one),
-    functools.partial(product_of_pieces, _one_in_reverse),
-    in_double=True,
-)
-OPERATION = operation(
-    "sig",
-    forward=Kernel(
-        _reference.sig,
-        "jax_siglib_sig_v1",
-        ranks=(2,),
-        results=lambda path, degree, scalar_term, **_: [(_length(path, degree, scalar_term),)],
-        on_gpu=_WAYS.forward,
-    ),
-    tangent=Kernel(
-        _reference.sig_jvp,
-        "jax_siglib_sig_jvp_v1",
-        ranks=(2, 2),
-        results=lambda path, t_path, degree, scalar_term, **_: [
-            (_length(path, degree, scalar_term),)
-        ],
-        on_gpu=_WAYS.tangent,
-    ),
-    backprop=Kernel(
-        _reference.sig_backprop,
-        "jax_siglib_sig_backprop_v1",
-        ranks=(1, 2, 1),
-        results=lambda ct_out, path, sig_lower, **_: [path],
-        on_gpu=_WAYS.backprop,
-    ),
-    hvp=Kernel(
-        None,
-        "jax_siglib_sig_hvp_v1",
-        ranks=(1, 2, 2),
-        results=lambda ct_out, path, t_path, **_: [path],
-        on_gpu=_WAYS.hvp,
-    ),
-    attributes=("degree", "n_jobs"),  # scalar_term: the kernels know it from the length
-    residual=_lower,
-)
 
 
 def sig(
@@ -196,10 +131,10 @@ def _call(
     n_jobs = _checks.jobs(n_jobs)
     how, front = transform
     if front is None and isinstance(path, jax.Array):
-        return _jax_sig(path, None, degree, how, scalar_term, n_jobs, both_modes)
+        return jax_sig(path, None, degree, how, scalar_term, n_jobs, both_modes)
     framework, (path, front) = take(path, front)
     if framework == "jax":
-        return _jax_sig(path, front, degree, how, scalar_term, n_jobs, both_modes)
+        return jax_sig(path, front, degree, how, scalar_term, n_jobs, both_modes)
     path_shape, front_shape = pt.shapes(path, front)
     length = check_path((path_shape, front_shape), degree, how)[scalar_term]
     moved = transformed(path, front, how)
@@ -267,7 +202,7 @@ def sig_backprop(
     n_jobs = _checks.jobs(n_jobs)
     framework, (path, front, sig, sig_derivs) = take(path, front, sig=sig, sig_derivs=sig_derivs)
     if framework == "jax":
-        return _jax_sig_backprop(path, front, sig, sig_derivs, degree, how, n_jobs)
+        return jax_sig_backprop(path, front, sig, sig_derivs, degree, how, n_jobs)
     check_backprop_shapes(pt.shapes(path, front, sig, sig_derivs), degree, how)
     moved, static = transformed(path, front, how), (degree, n_jobs)
     if how == pt.NONE:
@@ -333,7 +268,7 @@ def sig_jvp(
     n_jobs = _checks.jobs(n_jobs)
     framework, (path, front, t_path) = take(path, front, t_path=t_path)
     if framework == "jax":
-        return _jax_sig_jvp(path, front, t_path, degree, how, scalar_term, n_jobs)
+        return jax_sig_jvp(path, front, t_path, degree, how, scalar_term, n_jobs)
     path_shape, front_shape, t_path_shape = pt.shapes(path, front, t_path)
     length = check_path((path_shape, front_shape), degree, how)[scalar_term]
     _checks.same_shape("t_path", t_path_shape, path_shape, "path")
@@ -394,7 +329,7 @@ def sig_hvp(
     framework, arrays = take(path, front, t_path=t_path, sig_derivs=sig_derivs)
     path, front, t_path, sig_derivs = arrays
     if framework == "jax":
-        return _jax_sig_hvp(path, front, t_path, sig_derivs, degree, how, n_jobs)
+        return jax_sig_hvp(path, front, t_path, sig_derivs, degree, how, n_jobs)
     check_hvp_shapes(pt.shapes(path, front, t_path, sig_derivs), degree, how)
     moved, t_moved = transformed(path, front, how), transformed_tangent(t_path, how)
     static = degree, n_jobs
@@ -404,112 +339,3 @@ def sig_hvp(
     if how.sums(moved.dtype):
         operands = [x.astype(np.float32) for x in operands]
     return by_points(_arrays.call(ext.sig_hvp, operands, static, [moved.shape])[0], path, how)
-
-
-# From here on JAX arrays; see _sig_join.py, whose pattern this is.
-
-
-def _params_of(degree: int, scalar_term: bool, n_jobs: int) -> dict[str, Any]:
-    return {"degree": degree, "scalar_term": scalar_term, "n_jobs": n_jobs}
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _sig(path: Any, degree: int, scalar_term: bool, n_jobs: int) -> Any:
-    params = _params_of(degree, scalar_term, n_jobs)
-    return OPERATION.forward.bind(path, **params)[0]
-
-
-def _sig_fwd(path: Any, degree: int, scalar_term: bool, n_jobs: int) -> Any:
-    params = _params_of(degree, scalar_term, n_jobs)
-    out = OPERATION.forward.bind(path, **params)[0]
-    return out, (path, ta.lower(out, path.shape[-1], degree))
-
-
-def _sig_bwd(degree: int, scalar_term: bool, n_jobs: int, residual: Any, ct_out: Any) -> Any:
-    params = _params_of(degree, scalar_term, n_jobs)
-    return tuple(OPERATION.backprop.bind(ct_out, *residual, **params))
-
-
-_sig.defvjp(_sig_fwd, _sig_bwd)
-
-
-@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5, 6), inline=INLINE)
-def _jax_sig(
-    path: Any,
-    front: Any,
-    degree: int,
-    how: pt.Transform,
-    scalar_term: bool,
-    n_jobs: int,
-    both_modes: bool,
-) -> Any:
-    _arrays.check_dtypes(**pt.given(path=path, basepoint=front))
-    check_path(pt.shapes(path, front), degree, how)
-    moved = how.apply_jax(path, front)
-    if both_modes:
-        out = OPERATION.forward.bind(moved, **_params_of(degree, scalar_term, n_jobs))[0]
-    else:
-        out = _sig(moved, degree, scalar_term, n_jobs)
-    return cast(out, path.dtype)
-
-
-@functools.partial(jax.jit, static_argnums=(4, 5, 6), inline=INLINE)
-def _jax_sig_backprop(
-    path: Any,
-    front: Any,
-    sig: Any,
-    sig_derivs: Any,
-    degree: int,
-    how: pt.Transform,
-    n_jobs: int,
-) -> Any:
-    _arrays.check_dtypes(**pt.given(path=path, basepoint=front, sig=sig, sig_derivs=sig_derivs))
-    check_backprop_shapes(pt.shapes(path, front, sig, sig_derivs), degree, how)
-    moved = how.apply_jax(path, front)
-    params = _params_of(degree, ta.has_scalar_term(sig.shape[-1], moved.shape[-1], degree), n_jobs)
-    if how.sums(path.dtype):  # in float32, of which sig is not the signature
-        (lower,) = _lower(moved, **params)
-    else:
-        lower = ta.lower(sig, moved.shape[-1], degree)
-    operands = vary(how.widened(sig_derivs), moved, lower)
-    found = OPERATION.backprop.bind(*operands, **params)[0]
-    return cast(how.adjoint_jax(found), path.dtype)
-
-
-@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6), inline=INLINE)
-def _jax_sig_jvp(
-    path: Any,
-    front: Any,
-    t_path: Any,
-    degree: int,
-    how: pt.Transform,
-    scalar_term: bool,
-    n_jobs: int,
-) -> Any:
-    _arrays.check_dtypes(**pt.given(path=path, basepoint=front, t_path=t_path))
-    check_path(pt.shapes(path, front), degree, how)
-    _checks.same_shape("t_path", t_path.shape, path.shape, "path")
-    operands = vary(how.apply_jax(path, front), how.apply_jax_to_tangent(t_path), ranks=(2, 2))
-    params = _params_of(degree, scalar_term, n_jobs)
-    return cast(OPERATION.tangent.bind(*operands, **params)[0], path.dtype)
-
-
-@functools.partial(jax.jit, static_argnums=(4, 5, 6), inline=INLINE)
-def _jax_sig_hvp(
-    path: Any,
-    front: Any,
-    t_path: Any,
-    sig_derivs: Any,
-    degree: int,
-    how: pt.Transform,
-    n_jobs: int,
-) -> Any:
-    arrays = pt.given(path=path, basepoint=front, t_path=t_path, sig_derivs=sig_derivs)
-    _arrays.check_dtypes(**arrays)
-    check_hvp_shapes(pt.shapes(path, front, t_path, sig_derivs), degree, how)
-    moved, t_moved = how.apply_jax(path, front), how.apply_jax_to_tangent(t_path)
-    scalar_term = ta.has_scalar_term(sig_derivs.shape[-1], moved.shape[-1], degree)
-    params = _params_of(degree, scalar_term, n_jobs)
-    operands = vary(how.widened(sig_derivs), moved, t_moved)
-    found = OPERATION.hvp.bind(*operands, **params)[0]
-    return cast(how.adjoint_jax(found), path.dtype)

@@ -42,12 +42,15 @@ def _lower_rows(initial_lower: Any, path: Any, **params: Any) -> tuple[Any]:
     return (OPERATION.forward.bind(initial_lower, path, **params)[0],)
 
 
+def _in_mode(both_modes: bool, initial: Any, path: Any, static: Static) -> Any:
+    if both_modes:
+        return OPERATION.forward.bind(initial, path, **_params(*static))[0]
+    return _stream(initial, path, static)
+
+
 def _in_pieces(both_modes: bool) -> Callable[..., Any]:
-    def stream(initial: Any, path: Any, **params: Any) -> Any:
-        static = params["degree"], params["prepend"], params["scalar_term"], 1
-        if both_modes:
-            return OPERATION.forward.bind(initial, path, **_params(*static))[0]
-        return _stream(initial, path, static)
+    def stream(initial: Any, path: Any, *, degree: int, prepend: bool, scalar_term: bool) -> Any:
+        return _in_mode(both_modes, initial, path, (degree, prepend, scalar_term, 1))
 
     def sig(path: Any, degree: int, scalar_term: bool) -> Any:
         return sig_of_path(path, degree, scalar_term, 1, both_modes)
@@ -358,9 +361,7 @@ def _jax_sig_stream(arrays: dict[str, Any], static: Static, both_modes: bool) ->
     _check_shapes(**_shapes(arrays), degree=degree)
     path = arrays["path"]
     start, path = vary(_jax_start(path, arrays.get("initial"), degree, scalar_term), path)
-    if both_modes:
-        return OPERATION.forward.bind(start, path, **_params(*static))[0]
-    return _stream(start, path, static)
+    return _in_mode(both_modes, start, path, static)
 
 
 @functools.partial(jax.jit, static_argnames=("static",), inline=INLINE)

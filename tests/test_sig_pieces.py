@@ -3,6 +3,7 @@
 What is lowered for a GPU is looked at in the last tests; on one all of it runs in test_gpu.py.
 """
 
+import contextlib
 import re
 
 import jax
@@ -34,6 +35,15 @@ def cut(as_on_a_gpu, monkeypatch):
     """And in pieces of three steps or more; those of paths of 99 points are wide."""
     monkeypatch.setattr(_sig_pieces, "_LEAST_STEPS", 3)
     monkeypatch.setattr(_sig_pieces, "_MOST_POINTS", 98)
+
+
+@contextlib.contextmanager
+def left_whole():
+    """Within, nothing is cut."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_primitive, "_GPUS", set())
+        jax.clear_caches()
+        yield
 
 
 def calls(function, *arrays, platform="cpu"):
@@ -134,9 +144,7 @@ def test_rounding_of_long_streams(as_on_a_gpu, prepend):
     narrow = path.astype("float32"), g.astype("float32")
     pieces = jax.jit(rows_and_gradient)(*narrow)
     assert calls(rows_and_gradient, *narrow)[0][1] == (256, 80, 3)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_primitive, "_GPUS", set())
-        jax.clear_caches()
+    with left_whole():
         whole = jax.jit(rows_and_gradient)(*narrow)
         exact = jax.jit(rows_and_gradient)(*(x.astype("float64") for x in narrow))
     for limit, *found in zip((5e-7, 1e-5), pieces, whole, exact, strict=True):
@@ -214,9 +222,7 @@ def test_transformations_of_streams(cut, prepend):
 
 def same_as_whole(function, *arrays):
     pieces = jax.jit(function)(*arrays)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_primitive, "_GPUS", set())
-        jax.clear_caches()
+    with left_whole():
         whole = jax.jit(function)(*arrays)
     for ours, theirs in zip(pieces, whole, strict=True):
         close(ours, theirs, 1e-12)
