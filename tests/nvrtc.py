@@ -23,6 +23,7 @@ template <class T, T v> struct integral_constant {
   constexpr operator T() const { return v; }
   constexpr T operator()() const { return v; }
 };
+template <bool v> using bool_constant = integral_constant<bool, v>;
 template <class A, class B> constexpr bool is_same_v = false;
 template <class A> constexpr bool is_same_v<A, A> = true;
 template <bool b, class A, class B> struct conditional { using type = A; };

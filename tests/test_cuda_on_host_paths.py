@@ -39,7 +39,7 @@ def test_paths_in_tiles(host, op):
 def test_paths_in_branches(host, op):
     """Every side, whole and in slices, some not full; several elements in a block, and blocks."""
     kind = op.name in ("sig_jvp", "sig_hvp"), op.name in ("sig_backprop", "sig_hvp")
-    sides, sliced, shared, cut_up = set(), set(), set(), set()
+    sides, sliced, shared, cut_up, exact, fours = set(), set(), set(), set(), set(), set()
     for d, degree, batch in (
         (2, 2, 70), (2, 9, 1), (3, 5, 3), (4, 3, 9), (5, 3, 8), (6, 3, 1), (7, 3, 5), (8, 3, 1),
         (9, 2, 2), (10, 3, 1), (17, 2, 3),
@@ -54,9 +54,13 @@ def test_paths_in_branches(host, op):
                 sliced |= {side} if plan["slices"] > 1 else set()
                 shared |= {side} if 1 < plan["elements"] and batch % plan["elements"] else set()
                 cut_up |= {side} if plan["tiles"] > 1 else set()
+                exact |= {side} if plan["exact"] else set()
+                fours.add((plan["fours"], plan["each"] % 4 == 0))
     dual = kind[0]
     floats, doubles = ({2, 3, 5}, {2, 3}) if dual else ({2, 3, 4, 5, 8}, {2, 3, 5})
-    assert sides == {(4, s) for s in floats} | {(8, s) for s in doubles}
+    assert sides == exact == {(4, s) for s in floats} | {(8, s) for s in doubles}
+    # Sums by fours, of which the last one is full, or is not; and one by one.
+    assert fours >= {(True, True), (True, False), (False, False)} or not kind[1]
     assert {b for b, _ in sliced} == {b for b, _ in cut_up} == {b for b, _ in shared} == {4, 8}
 
 

@@ -113,6 +113,13 @@ def test_launches_of_branches(host, kind):
             launchable(plan, -(-batch // plan["elements"]) * plan["slots"])
             assert width <= plan["threads"] <= 128 and plan["global_bytes"] == 0
             assert 1 <= plan["steps"] <= 32 and 1 <= plan["back"] <= 8
+            assert plan["exact"] == (side == d)
+            if kind[1]:
+                places, of_letter = plan["places"], plan["letter_pitch"]
+                assert plan["each"] <= places < plan["each"] + 4
+                assert plan["elements"] * places <= of_letter
+                assert not plan["fours"] or places % 4 == of_letter % 4 == 0
+                assert 1 <= plan["groups"] <= min(32, places)
             shares = batch * plan["slots"] * max(points - 1, 1) * d * kind[2]
             assert shares <= 2**28 or plan["slots"] == 1 or not kind[1]
     for d, degree in ((1, 3), (3, 1), (2, 12), (257, 2)):  # those that go in tiles

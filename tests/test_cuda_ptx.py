@@ -113,7 +113,12 @@ $right:
 
 @pytest.mark.parametrize(
     "statement",
-    ["vote.all.pred %p1, %p2;", "ld.global.q7 %r1, [%rd1];", "add.u32 %r1, {%r2, %r3}, 1;"],
+    [
+        "vote.all.pred %p1, %p2;",
+        "ld.global.q7 %r1, [%rd1];",
+        "ld.shared.u8 %r1, [%rd1];",
+        "add.u32 %r1, {%r2, %r3}, 1;",
+    ],
 )
 def test_what_is_not_known_is_complained_of(read_ptx, tmp_path, statement):
     file = tmp_path / "strange.ptx"

@@ -4,6 +4,7 @@
 #define JAX_SIGLIB_CUDA_BRANCH_H_
 
 #include <cstdint>
+#include <type_traits>
 
 #include "branch_plan.h"
 #include "dual.h"
@@ -199,13 +200,23 @@ class Branches {
     return b * x;
   }
 
+  // f(std::bool_constant) of whether the dimension is the side (kExact): then one slice has
+  // all letters, and there are no others.
+  template <class F>
+  JAX_SIGLIB_KERNEL void WithExact(F&& f) const {
+    if (plan_.exact)
+      f(std::bool_constant<true>());
+    else
+      f(std::bool_constant<false>());
+  }
+
   // Joins an increment to the rows, or takes it off; row(a, B of row a, v of row a).
-  template <bool kBack, class Row>
+  template <bool kBack, bool kExact, class Row>
   JAX_SIGLIB_KERNEL void MoveRows(const T* increment, const Reads& reads, Levels& s,
                                   const Chains& chains, Row&& row) const {
     const bool lowest = plan_.root == 0;
     Value v[kSide];
-    Read(increment + reads.rows_at, v);
+    Read(increment + (kExact ? 0 : reads.rows_at), v);
     const Value half = T(0.5) * chains.b[1];
     JAX_SIGLIB_IN_FULL
     for (int a = 0; a < kSide; ++a) {
@@ -213,7 +224,7 @@ class Branches {
       Value b = s_a + (kDual && lowest ? T(0.5) * v[a] : half * v[a]);
       // A row beyond d has cotangents of 0, which chains that have overflown are not to
       // meet.
-      if (kAdjoint && a >= reads.rows) b = Constant<Value>(T(0));
+      if (kAdjoint && !kExact && a >= reads.rows) b = Constant<Value>(T(0));
       row(a, b, v[a]);
     }
   }

@@ -33,6 +33,7 @@ class BranchAdjoint : public BranchPath<T, kSide, kDual, true, kStream, Block> {
   JAX_SIGLIB_KERNEL void GoBack(Own& own, int64_t slot, bool first_tile,
                                 Before&& before) const {
     const int32_t block = this->plan_.steps, back = this->plan_.back;
+    ClearLastFours();
     JAX_SIGLIB_ROLLED
     for (int64_t end = this->Steps(); end > 0; end -= block) {
       const int32_t count = this->Count(end);
@@ -42,12 +43,21 @@ class BranchAdjoint : public BranchPath<T, kSide, kDual, true, kStream, Block> {
       for (int32_t above = count; above > 0; above -= back) {
         const int32_t first = above < back ? 0 : above - back;
         own.ForEach([&](int32_t i, State& mine) {
-          const BranchPlace place = this->Place(i);
-          JAX_SIGLIB_ROLLED
-          for (int32_t step = above - 1; step >= first; --step) {
-            before(place, begin + step, mine);
-            StepBack<kUndo>(this->Loaded(step, count), Found(i, step - first), mine);
-          }
+          this->WithExact([&](auto exact) {
+            const BranchPlace place = this->Place(i);
+            const T* increment =
+                this->Increment(this->Loaded(above - 1, count), mine.reads);
+            T* found = Found(mine.reads.element, above - 1 - first) + i -
+                       mine.reads.element * this->each_;
+            JAX_SIGLIB_ROLLED
+            for (int32_t step = above - 1;; --step) {
+              before(place, begin + step, mine);
+              StepBack<kUndo, decltype(exact)::value>(increment, found, mine);
+              if (step == first) break;
+              increment -= this->StepsApart();
+              found -= this->plan_.pitch * this->plan_.letter_pitch;
+            }
+          });
           if (first > 0) return;
           if (kUndo) this->Settle(i, 0, mine.s);
           this->Settle(i, kSide + this->plan_.root, mine.ct);
@@ -58,16 +68,17 @@ class BranchAdjoint : public BranchPath<T, kSide, kDual, true, kStream, Block> {
   }
 
  private:
+  static constexpr int32_t kLetterPitch = LetterPitch(kSide);
+
   // Chains below each word of the path, as Climb has left them.
   struct Kept {
     Value b[kMost][kMost + 2];
   };
 
   // From S after the increment (kUndo), or before it.
-  template <bool kUndo>
-  JAX_SIGLIB_KERNEL void StepBack(int32_t step, T* found, State& mine) const {
+  template <bool kUndo, bool kExact>
+  JAX_SIGLIB_KERNEL void StepBack(const T* increment, T* found, State& mine) const {
     const typename Base::Reads& reads = mine.reads;
-    const T* const increment = this->Increment(step, reads);
     typename Base::Chains chains;
     Kept kept;
     this->template Climb<kUndo>(increment, reads, mine.s, chains,
@@ -80,43 +91,66 @@ class BranchAdjoint : public BranchPath<T, kSide, kDual, true, kStream, Block> {
     Value x[kMost + 2];
     JAX_SIGLIB_IN_FULL
     for (int c = 0; c < kMost + 2; ++c) x[c] = Constant<Value>(T(0));
-    T by_row[kSide] = {}, by_column[kSide] = {};
+    // Of the rows' letters, and of the columns', which are the same if there is one slice.
+    T by_letter[2][kSide] = {};
+    T* const by_row = by_letter[kExact ? 0 : 1];
+    T* const by_column = by_letter[0];
     Value v[kSide];
-    this->Read(increment + reads.letters_at, v);
+    this->Read(increment + (kExact ? 0 : reads.letters_at), v);
     const bool lowest = this->plan_.root == 0;
-    this->template MoveRows<kUndo>(
+    const Value half = T(0.5) * chains.b[1];
+    this->template MoveRows<kUndo, kExact>(
         increment, reads, mine.s, chains, [&](int a, const Value& b, const Value& v_a) {
           Value y = mine.top[a][0] * v[0];
           JAX_SIGLIB_IN_FULL
           for (int e = 1; e < kSide; ++e) y = y + mine.top[a][e] * v[e];
           JAX_SIGLIB_IN_FULL
           for (int e = 0; e < kSide; ++e) by_column[e] += Asked(b) * mine.top[a][e];
-          const Value ct = mine.ct.rows[a].Now(), half_y = T(0.5) * y;
+          const Value ct = mine.ct.rows[a].Now();
           mine.ct.rows[a].moved = mine.ct.rows[a].moved + y;
-          by_row[a] = Asked(this->Times(lowest, chains.b[0], ct) +
-                            this->Times(lowest, chains.b[1], half_y));
+          by_row[a] += Asked(this->Times(lowest, chains.b[0], ct));
+          by_row[a] += Asked(kDual && lowest ? T(0.5) * y : half * y);
           x[0] = x[0] + ct * v_a;
-          x[1] = x[1] + half_y * v_a;
+          x[1] = x[1] + y * v_a;
         });
-    const int32_t apart = this->plan_.letter_pitch;
-    if (this->plan_.slices == 1) {
+    x[1] = T(0.5) * x[1];
+    const int32_t apart = kExact ? kLetterPitch : this->plan_.letter_pitch;
+    if (kExact || this->plan_.slices == 1) {
       JAX_SIGLIB_IN_FULL
-      for (int e = 0; e < kSide; ++e) found[e * kLetterPitch] = by_row[e] + by_column[e];
+      for (int e = 0; e < kSide; ++e)
+        found[e * kLetterPitch] = kExact ? by_column[e] : by_column[e] + by_row[e];
     } else {
-      JAX_SIGLIB_ROLLED
-      for (int32_t at = 0; at < this->plan_.pitch; ++at) found[at * apart] = 0;
-      JAX_SIGLIB_IN_FULL
-      for (int e = 0; e < kSide; ++e) found[(reads.letters_at + e) * apart] = by_column[e];
-      JAX_SIGLIB_IN_FULL
-      for (int e = 0; e < kSide; ++e) found[(reads.rows_at + e) * apart] += by_row[e];
+      PutSlices(found, reads, by_row, by_column);
     }
-    Descend(increment, mine, kept, x, found);
+    Descend(increment, apart, mine, kept, x, found);
   }
 
-  // From the root down its path to level 0.
-  JAX_SIGLIB_KERNEL void Descend(const T* increment, State& mine, const Kept& kept,
-                                 Value* x, T* found) const {
-    const int32_t root = this->plan_.root, apart = this->plan_.letter_pitch;
+  // What a branch has found for the letters of its rows and of its columns; zeros for
+  // others.
+  JAX_SIGLIB_KERNEL void PutSlices(T* found, const typename Base::Reads& reads,
+                                   const T* by_row, const T* by_column) const {
+    const int32_t apart = this->plan_.letter_pitch;
+    const bool same = reads.rows_at == reads.letters_at;
+    JAX_SIGLIB_ROLLED
+    for (int32_t at = 0; at < this->plan_.pitch; at += Base::kPad) {
+      if (at == reads.rows_at || at == reads.letters_at) continue;
+      JAX_SIGLIB_IN_FULL
+      for (int e = 0; e < kSide; ++e) found[(at + e) * apart] = 0;
+    }
+    T* const columns = found + reads.letters_at * apart;
+    JAX_SIGLIB_IN_FULL
+    for (int e = 0; e < kSide; ++e)
+      columns[e * apart] = same ? by_column[e] + by_row[e] : by_column[e];
+    if (same) return;
+    T* const rows = found + reads.rows_at * apart;
+    JAX_SIGLIB_IN_FULL
+    for (int e = 0; e < kSide; ++e) rows[e * apart] = by_row[e];
+  }
+
+  // From the root down its path to level 0; letters lie so far apart in `found`.
+  JAX_SIGLIB_KERNEL void Descend(const T* increment, int32_t apart, State& mine,
+                                 const Kept& kept, Value* x, T* found) const {
+    const int32_t root = this->plan_.root;
     JAX_SIGLIB_IN_FULL
     for (int m = 0; m < kMost; ++m) {
       if (m >= root) continue;
@@ -138,10 +172,22 @@ class BranchAdjoint : public BranchPath<T, kSide, kDual, true, kStream, Block> {
     }
   }
 
-  // A branch's contributions to ct_v of a step, letter by letter, padded.
-  JAX_SIGLIB_KERNEL T* Found(int32_t i, int32_t step) const {
-    return this->memory_ + this->job_.at.found + i +
+  // The contributions to ct_v of a step by an element's branches, letter by letter, padded.
+  JAX_SIGLIB_KERNEL T* Found(int32_t element, int32_t step) const {
+    return this->memory_ + this->job_.at.found + element * this->plan_.places +
            step * this->plan_.pitch * this->plan_.letter_pitch;
+  }
+  // Those of the branches that there are not are zero.
+  JAX_SIGLIB_KERNEL void ClearLastFours() const {
+    const BranchPlan& plan = this->plan_;
+    const int32_t each = this->each_, letters = plan.back * plan.pitch;
+    if (!plan.fours || each % 4 == 0) return;
+    this->block_.ForEach(letters * this->elements_, [&](int32_t i) {
+      const int32_t element = i / letters, letter = i - element * letters;
+      T* const last = Found(element, 0) + letter * plan.letter_pitch + each / 4 * 4;
+      JAX_SIGLIB_ROLLED
+      for (int32_t at = each % 4; at < 4; ++at) last[at] = 0;
+    });
   }
 
   // The branches' contributions to ct_v of steps first, ..., first + count - 1: in groups,
@@ -167,10 +213,20 @@ class BranchAdjoint : public BranchPath<T, kSide, kDual, true, kStream, Block> {
       const Divisor::Parts group = plan.by_groups.Split(i);
       with(group.quotient, [&](int32_t step, int32_t element, int32_t letter) {
         const T* const found =
-            Found(element * this->each_, step) + Base::PaddedAt(letter) * plan.letter_pitch;
+            Found(element, step) + Base::PaddedAt(letter) * plan.letter_pitch;
         T sum = 0;
-        JAX_SIGLIB_UNROLLED
-        for (int32_t at = group.rest; at < this->each_; at += plan.groups) sum += found[at];
+        if (plan.fours) {
+          JAX_SIGLIB_UNROLLED
+          for (int32_t at = group.rest * 4; at < this->each_; at += plan.groups * 4) {
+            T four[4];
+            ReadAligned<4, 4>(found + at, four);
+            sum += (four[0] + four[1]) + (four[2] + four[3]);
+          }
+        } else {
+          JAX_SIGLIB_UNROLLED
+          for (int32_t at = group.rest; at < this->each_; at += plan.groups)
+            sum += found[at];
+        }
         if (plan.groups == 1)
           put(step, element, letter, sum);
         else

@@ -94,6 +94,7 @@ inline BranchPlan PlanBranches(const Limits& limits, const Levels& levels, int64
   if (roots >= kMostItems / slices / slices) return BranchPlan();
   plan.root = static_cast<int32_t>(degree - 2);
   plan.slices = static_cast<int32_t>(slices);
+  plan.exact = d == plan.side;
   plan.pitch = plan.slices * PaddedSide(plan.side);
   plan.items = static_cast<int32_t>(roots * slices * slices);
   bool fits = false;

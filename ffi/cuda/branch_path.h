@@ -56,6 +56,12 @@ class BranchPath : public Branches<T, kSide, kDual, kAdjoint, kStream, Block> {
     return this->prepend_ ? count - 1 - i : i;
   }
 
+  // How far the increment of a step lies behind that of the step before.
+  JAX_SIGLIB_KERNEL int32_t StepsApart() const {
+    const int32_t apart = this->plan_.elements * this->plan_.pitch;
+    return this->prepend_ ? -apart : apart;
+  }
+
   // Where the elements' paths lie.
   JAX_SIGLIB_KERNEL void FindPaths() const {
     const PathJob& path = job_.path;
@@ -67,22 +73,21 @@ class BranchPath : public Branches<T, kSide, kDual, kAdjoint, kStream, Block> {
   }
 
   // A step of S: below level N, and with kTop of the tile of level N, or of its tangent.
-  template <bool kTop>
-  JAX_SIGLIB_KERNEL void Step(int32_t step, const Reads& reads, Levels& s,
+  template <bool kTop, bool kExact>
+  JAX_SIGLIB_KERNEL void Step(const T* increment, const Reads& reads, Levels& s,
                               T (&top)[kSide][kSide]) const {
     typename Base::Chains chains;
     Value v[kSide];
-    const T* const increment = this->Increment(step, reads);
     this->template Climb<false>(increment, reads, s, chains, [](int, const Value*) {});
-    if (kTop) this->Read(increment + reads.letters_at, v);
-    this->template MoveRows<false>(increment, reads, s, chains,
-                                   [&](int a, const Value& b, const Value&) {
-                                     if constexpr (kTop) {
-                                       JAX_SIGLIB_IN_FULL
-                                       for (int e = 0; e < kSide; ++e)
-                                         top[a][e] += Asked(b * v[e]);
-                                     }
-                                   });
+    if (kTop) this->Read(increment + (kExact ? 0 : reads.letters_at), v);
+    this->template MoveRows<false, kExact>(increment, reads, s, chains,
+                                           [&](int a, const Value& b, const Value&) {
+                                             if constexpr (kTop) {
+                                               JAX_SIGLIB_IN_FULL
+                                               for (int e = 0; e < kSide; ++e)
+                                                 top[a][e] += Asked(b * v[e]);
+                                             }
+                                           });
   }
 
   // All steps, the first one first: after(place, step, state) behind each.
@@ -93,12 +98,17 @@ class BranchPath : public Branches<T, kSide, kDual, kAdjoint, kStream, Block> {
       const int32_t count = Count(Steps() - first);
       LoadSteps(first, count);
       own.ForEach([&](int32_t i, auto& mine) {
-        const BranchPlace place = this->Place(i);
-        JAX_SIGLIB_ROLLED
-        for (int32_t step = 0; step < count; ++step) {
-          Step<kTop>(Loaded(step, count), mine.reads, mine.s, mine.top);
-          after(place, first + step, mine);
-        }
+        this->WithExact([&](auto exact) {
+          const BranchPlace place = this->Place(i);
+          const T* increment = this->Increment(Loaded(0, count), mine.reads);
+          JAX_SIGLIB_ROLLED
+          for (int32_t step = 0;; ++step) {
+            Step<kTop, decltype(exact)::value>(increment, mine.reads, mine.s, mine.top);
+            after(place, first + step, mine);
+            if (step == count - 1) break;
+            increment += StepsApart();
+          }
+        });
         Settle(i, 0, mine.s);
       });
     }

@@ -58,6 +58,7 @@ struct BranchPlan {
   int32_t root = 0;  // the level of the roots
   // Of the letters, for rows as well as for columns: d = 20 in threes of 8.
   int32_t slices = 1;
+  bool exact = false;    // d is the side
   int32_t pitch = 0;     // of an increment in the workspace
   int32_t items = 1;     // branches of a signature
   int32_t width = 1;     // branches of a block
@@ -67,9 +68,12 @@ struct BranchPlan {
   int64_t slots = 1;     // adjoint: as PathStage
   int32_t steps = 1;     // whose increments are brought into the workspace together
   // Of the adjoint: steps whose contributions to ct_v are added up together, in how many
-  // groups of an element's branches, and how far letters lie apart there.
+  // groups of an element's branches; whether they are read by fours, for how many branches
+  // an element has places there, and how far letters lie apart.
   int32_t back = 1;
   int32_t groups = 1;
+  bool fours = false;
+  int32_t places = 1;
   int32_t letter_pitch = 1;
   Divisor by_slices, by_items, by_elements, by_pitch, by_letters, by_groups;
 };
@@ -78,11 +82,12 @@ struct BranchPlan {
 constexpr int64_t kBranchSteps = 32;
 constexpr int64_t kBranchStepsBack = 8;
 // Of shared memory for ct_v, so that several blocks fit a multiprocessor; and for a block.
-constexpr int64_t kFoundBytes = 18 << 10;
+constexpr int64_t kFoundBytes = 19 << 10;
 // Between the letters of contributions to ct_v, where a side has them all: a constant, for
-// places that are constants cost nothing. Four beyond the width of a block: see
-// ShareOutSums.
-constexpr int32_t kLetterPitch = 132;
+// places that are constants cost nothing. There are places for all branches of a block, and
+// the fours that eight threads read meet in no bank of shared memory: of four groups of two
+// letters, as 8 letters have them most often, or of eight letters.
+constexpr int32_t LetterPitch(int side) { return side == 8 ? 144 : 148; }
 constexpr int64_t kBranchBytes = 48 << 10;
 // Threads of a block, at most, of every kernel of branches: they are compiled for so many.
 constexpr int64_t kBranchThreads = 128;
@@ -129,19 +134,28 @@ inline void ShareOutBranches(const Limits& limits, BranchPlan& plan, int64_t bat
 }
 
 // Steps whose contributions to ct_v, of a letter from each branch, lie in the workspace,
-// and groups of these: a thread for each sum. Letters lie as far apart as makes the groups
-// of several the neighbours of each other in the banks of shared memory.
+// and groups of these: a thread for each sum. They are read by fours, unless branches are
+// few and would have many places for none that way.
 inline void ShareOutSums(BranchPlan& plan, int64_t dimension, int64_t increments,
                          const PathKind& kind) {
   const int64_t threads = CeilDiv(plan.width, 32) * 32;
-  const int64_t apart = plan.slices == 1 ? kLetterPitch : plan.width;
+  const int64_t by_fours = CeilDiv(plan.each, 4) * 4;
+  plan.fours = by_fours == plan.each ||
+               (plan.each > 16 && plan.elements * by_fours <= LetterPitch(plan.side));
+  plan.places = static_cast<int32_t>(plan.fours ? by_fours : plan.each);
+  const int64_t apart =
+      plan.slices == 1 ? LetterPitch(plan.side) : plan.elements * plan.places;
   const int64_t fit = kFoundBytes / (apart * plan.pitch * kind.entry_bytes);
   const int64_t back = std::min({kBranchStepsBack, std::max<int64_t>(1, fit), increments});
   const int64_t groups = threads / (back * plan.elements * dimension);
   plan.back = static_cast<int32_t>(back);
   plan.groups = static_cast<int32_t>(
-      std::min({int64_t{32}, int64_t{plan.each}, std::max<int64_t>(1, groups)}));
-  plan.letter_pitch = plan.slices == 1 ? kLetterPitch : plan.width + plan.groups;
+      std::min({int64_t{32}, int64_t{plan.fours ? plan.places / 4 : plan.each},
+                std::max<int64_t>(1, groups)}));
+  // Behind the groups of a letter those of the next, in the banks.
+  const int64_t next = plan.groups * (plan.fours ? 4 : 1);
+  plan.letter_pitch = static_cast<int32_t>(
+      plan.slices == 1 ? apart : apart + (next + 32 - apart % 32) % 32);
 }
 
 }  // namespace cuda

@@ -284,6 +284,11 @@ nb::dict DescribeBranches(int64_t dimension, int64_t degree, int64_t batch, int6
   entry["steps"] = plan.steps;
   entry["back"] = plan.back;
   entry["groups"] = plan.groups;
+  entry["each"] = plan.each;
+  entry["exact"] = plan.exact;
+  entry["fours"] = plan.fours;
+  entry["places"] = plan.places;
+  entry["letter_pitch"] = plan.letter_pitch;
   return entry;
 }
 

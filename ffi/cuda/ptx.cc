@@ -275,6 +275,9 @@ class Reader {
     in.space = space == spaces.end() ? Space::kGeneric : space->second;
     in.type = TypeNamed(parts.back());
     in.op = loads ? Op::kLoad : Op::kStore;
+    // Numbers lie there: the compiler has lost sight of how they are aligned.
+    if (in.space == Space::kShared && in.type.bytes == 1)
+      Complain("single bytes of shared memory: " + in.text);
     const std::string where = Inside(operands[loads ? 1 : 0]);
     const Operand address = OperandOf(function, where);
     const auto values = Split(Inside(operands[loads ? 0 : 1]), ',');

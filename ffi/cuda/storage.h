@@ -154,8 +154,19 @@ void WithStorage(Dtype dtype, F&& f) {
 // kCount numbers side by side, of kPadded that begin where so many bytes, or 16, do.
 template <int kCount, int kPadded, class T>
 JAX_SIGLIB_KERNEL void ReadAligned(const T* from, T* to) {
-  constexpr size_t kAlignment = kPadded * sizeof(T) < 16 ? kPadded * sizeof(T) : 16;
-  std::memcpy(to, __builtin_assume_aligned(from, kAlignment), kCount * sizeof(T));
+  struct alignas(kPadded * sizeof(T) < 16 ? kPadded * sizeof(T) : 16) Numbers {
+    T x[kCount];
+  } numbers;
+  static_assert(sizeof(numbers) <= kPadded * sizeof(T), "reads no further");
+#if defined(__CUDACC__)
+  // A memcpy, and what is assumed of its pointer, ends up as loads of single numbers or
+  // bytes where the pointer is a loop's.
+  numbers = *reinterpret_cast<const Numbers*>(from);
+#else
+  std::memcpy(&numbers, from, sizeof(numbers));
+#endif
+  JAX_SIGLIB_IN_FULL
+  for (int j = 0; j < kCount; ++j) to[j] = numbers.x[j];
 }
 
 }  // namespace cuda
