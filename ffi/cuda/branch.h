@@ -238,16 +238,18 @@ class Branches {
   template <class F>
   JAX_SIGLIB_KERNEL void ForTop(const BranchPlace& place, F&& f) const {
     const int32_t rows = Rows(place), letters = Letters(place);
-    const int32_t degree = levels_.degree(), d = levels_.dimension();
-    const int64_t row = Row(place), letter = place.column * kSide;
-    const int64_t rows_apart = prepend_ ? levels_.Size(plan_.root) : d;
-    const int64_t apart = prepend_ ? levels_.Size(degree - 1) : 1;
-    const int64_t first =
-        levels_.Offset(degree) + (prepend_ ? row : row * d) + letter * apart;
+    const int64_t rows_apart = prepend_ ? levels_.Size(plan_.root) : levels_.dimension();
+    const int64_t apart = LettersApart(), first = FirstOfTop(place);
     JAX_SIGLIB_IN_FULL
     for (int a = 0; a < kSide; ++a) JAX_SIGLIB_IN_FULL
     for (int e = 0; e < kSide; ++e)
       if (a < rows && e < letters) f(first + a * rows_apart + e * apart, a, e);
+  }
+  // The place of its first entry.
+  JAX_SIGLIB_KERNEL int64_t FirstOfTop(const BranchPlace& place) const {
+    return levels_.Offset(levels_.degree()) +
+           Row(place) * (prepend_ ? 1 : levels_.dimension()) +
+           place.column * kSide * LettersApart();
   }
   // f(place, number) for what is below level N: all of it, or what falls to this branch.
   template <class Numbers, class F>
@@ -303,6 +305,10 @@ class Branches {
   T* memory_;
 
  private:
+  // Of level N, the words of a row.
+  JAX_SIGLIB_KERNEL int64_t LettersApart() const {
+    return prepend_ ? levels_.Size(levels_.degree() - 1) : 1;
+  }
   // The number of the first row among the words of level N-1.
   JAX_SIGLIB_KERNEL int64_t Row(const BranchPlace& place) const {
     const int64_t letter = place.row * kSide;

@@ -32,7 +32,7 @@ class BranchBackwardBlock : public BranchAdjoint<T, kSide, kDual, false, Block> 
     this->FindPaths();
     const bool from_path = kDual || this->job_.path.from_path;
     auto nothing = [](const BranchPlace&, int64_t, State&) {};
-    if (from_path) this->template GoThere<false>(own, nothing);
+    if (from_path) this->template GoThere<false>(own);
     own.ForEach([&](int32_t i, State& mine) {
       const BranchPlace place = this->Place(i);
       WithStored<T>(this->job_.dtype, [&](auto stored) {

@@ -5,14 +5,14 @@
 
 #include <cstdint>
 
-#include "branch_path.h"
+#include "branch_write.h"
 
 namespace jax_siglib {
 namespace cuda {
 
 template <class T, int kSide, bool kDual, class Block>
-class BranchForwardBlock : public BranchPath<T, kSide, kDual, false, false, Block> {
-  using Base = BranchPath<T, kSide, kDual, false, false, Block>;
+class BranchForwardBlock : public BranchWrite<T, kSide, kDual, false, Block> {
+  using Base = BranchWrite<T, kSide, kDual, false, Block>;
 
  public:
   using Base::Base;
@@ -26,10 +26,12 @@ class BranchForwardBlock : public BranchPath<T, kSide, kDual, false, false, Bloc
       this->ClearTop(mine.top);
     });
     this->FindPaths();
-    this->template GoThere<true>(own, [](const BranchPlace&, int64_t, State&) {});
-    own.ForEach([&](int32_t i, State& mine) {
-      WithStored<T>(this->job_.dtype,
-                    [&](auto stored) { Write<decltype(stored)>(this->Place(i), mine); });
+    this->template GoThere<true>(own);
+    this->PlaceTops();
+    WithStored<T>(this->job_.dtype, [&](auto stored) {
+      using S = decltype(stored);
+      own.ForEach([&](int32_t i, State& mine) { WriteLower<S>(this->Place(i), mine); });
+      this->WriteTops(own, static_cast<S*>(this->job_.path.out.data));
     });
   }
 
@@ -41,13 +43,12 @@ class BranchForwardBlock : public BranchPath<T, kSide, kDual, false, false, Bloc
   };
 
   template <class S>
-  JAX_SIGLIB_KERNEL void Write(const BranchPlace& place, const State& mine) const {
+  JAX_SIGLIB_KERNEL void WriteLower(const BranchPlace& place, const State& mine) const {
     const PathJob& path = this->job_.path;
     S* const out = path.out.At<S>(path.lead, place.element);
     auto put = [&](int64_t at, T x) {
       Store(out, at, static_cast<typename Computed<S>::Type>(x));
     };
-    this->ForTop(place, [&](int64_t at, int a, int e) { put(at, mine.top[a][e]); });
     this->ForLower(place, false, mine.s,
                    [&](int64_t at, const auto& number) { put(at, Asked(number.held)); });
     if (path.scalar_term && this->IsFirst(place)) put(-1, kDual ? T(0) : T(1));

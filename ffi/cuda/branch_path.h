@@ -90,21 +90,19 @@ class BranchPath : public Branches<T, kSide, kDual, kAdjoint, kStream, Block> {
                                            });
   }
 
-  // All steps, the first one first: after(place, step, state) behind each.
-  template <bool kTop, class Own, class After>
-  JAX_SIGLIB_KERNEL void GoThere(Own& own, After&& after) const {
+  // All steps, the first one first.
+  template <bool kTop, class Own>
+  JAX_SIGLIB_KERNEL void GoThere(Own& own) const {
     JAX_SIGLIB_ROLLED
     for (int64_t first = 0; first < Steps(); first += this->plan_.steps) {
       const int32_t count = Count(Steps() - first);
       LoadSteps(first, count);
       own.ForEach([&](int32_t i, auto& mine) {
         this->WithExact([&](auto exact) {
-          const BranchPlace place = this->Place(i);
           const T* increment = this->Increment(Loaded(0, count), mine.reads);
           JAX_SIGLIB_ROLLED
           for (int32_t step = 0;; ++step) {
             Step<kTop, decltype(exact)::value>(increment, mine.reads, mine.s, mine.top);
-            after(place, first + step, mine);
             if (step == count - 1) break;
             increment += StepsApart();
           }

@@ -89,6 +89,19 @@ constexpr int64_t kFoundBytes = 19 << 10;
 // letters, as 8 letters have them most often, or of eight letters.
 constexpr int32_t LetterPitch(int side) { return side == 8 ? 144 : 148; }
 constexpr int64_t kBranchBytes = 48 << 10;
+// Of tiles of level N, rows that go through the workspace together on their way to the
+// result, and how far those of a branch lie from the next one's: an odd number, for the
+// banks.
+constexpr int64_t kTopBytes = 14 << 10;
+constexpr int TopPitchOf(int rows, int side) { return rows * side | 1; }
+constexpr int TopRows(int side, int64_t entry_bytes) {
+  int rows = side;
+  while (rows > 1 && 128 * TopPitchOf(rows, side) * entry_bytes > kTopBytes) --rows;
+  return rows;
+}
+constexpr int TopPitch(int side, int64_t entry_bytes) {
+  return TopPitchOf(TopRows(side, entry_bytes), side);
+}
 // Threads of a block, at most, of every kernel of branches: they are compiled for so many.
 constexpr int64_t kBranchThreads = 128;
 

@@ -6,14 +6,15 @@
 #include <cstdint>
 
 #include "branch_adjoint.h"
+#include "branch_write.h"
 
 namespace jax_siglib {
 namespace cuda {
 
 // sig_stream, or, with kDual, its tangent.
 template <class T, int kSide, bool kDual, class Block>
-class BranchStreamForward : public BranchPath<T, kSide, kDual, false, true, Block> {
-  using Base = BranchPath<T, kSide, kDual, false, true, Block>;
+class BranchStreamForward : public BranchWrite<T, kSide, kDual, true, Block> {
+  using Base = BranchWrite<T, kSide, kDual, true, Block>;
   using typename Base::Value;
 
  public:
@@ -27,10 +28,27 @@ class BranchStreamForward : public BranchPath<T, kSide, kDual, false, true, Bloc
       Begin(this->Place(i), mine);
     });
     this->FindPaths();
-    this->template GoThere<true>(own,
-                                 [&](const BranchPlace& place, int64_t i, State& mine) {
-                                   Write(place, this->Row(i), mine);
-                                 });
+    this->PlaceTops();
+    JAX_SIGLIB_ROLLED
+    for (int64_t first = 0; first < this->Steps(); first += this->plan_.steps) {
+      const int32_t count = this->Count(this->Steps() - first);
+      this->LoadSteps(first, count);
+      JAX_SIGLIB_ROLLED
+      for (int32_t step = 0; step < count; ++step) {
+        const int64_t row = this->Row(first + step) * this->job_.stream.out_stride;
+        own.ForEach([&](int32_t i, State& mine) {
+          this->WithExact([&](auto exact) {
+            this->template Step<true, decltype(exact)::value>(
+                this->Increment(this->Loaded(step, count), mine.reads), mine.reads, mine.s,
+                mine.top);
+          });
+          Write(this->Place(i), row, mine);
+          if (step == count - 1) this->Settle(i, 0, mine.s);
+        });
+        if (!this->prepend_)
+          this->WriteTops(own, static_cast<T*>(this->job_.path.out.data) + row);
+      }
+    }
   }
 
  private:
@@ -58,12 +76,13 @@ class BranchStreamForward : public BranchPath<T, kSide, kDual, false, true, Bloc
                  [&](int64_t at, int a, int e) { mine.top[a][e] = (kDual ? t_s : s)[at]; });
   }
 
+  // What does not go by WriteTops, of the row that begins there.
   JAX_SIGLIB_KERNEL void Write(const BranchPlace& place, int64_t row,
                                const State& mine) const {
     const PathJob& path = this->job_.path;
-    T* const out =
-        path.out.At<T>(path.lead, place.element) + row * this->job_.stream.out_stride;
-    this->ForTop(place, [&](int64_t at, int a, int e) { out[at] = mine.top[a][e]; });
+    T* const out = path.out.At<T>(path.lead, place.element) + row;
+    if (this->prepend_)
+      this->ForTop(place, [&](int64_t at, int a, int e) { out[at] = mine.top[a][e]; });
     this->ForLower(place, false, mine.s, [&](int64_t at, const Moving<Value>& number) {
       out[at] = Asked(number.Now());
     });

@@ -131,6 +131,14 @@ GPU_JOINS = [
     (1 << 18, 3, 4),
     (1 << 18, 2, 6),
 ]
+# Running signatures, B, T, d, N; those of the last go step by step.
+GPU_STREAMS = [
+    (1, 100, 5, 3),
+    (128, 100, 5, 3),
+    (3000, 100, 5, 3),
+    (32, 100, 2, 9),
+    (4000, 100, 5, 3),
+]
 SIGNAX_GAIN = 10.0  # jitted signature and gradient, at least
 PEER_BYTES = 4 << 30  # a peer that would keep more signatures than this gets fewer paths
 MEMORY_SIZES = ((1, 4, 6), (1, 8, 5))  # B, d, N

@@ -14,12 +14,10 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from cases import GPU_JOINS, GPU_PATHS
+from cases import GPU_JOINS, GPU_PATHS, GPU_STREAMS
 
 import jax_siglib
 from jax_siglib import _primitive
-
-STREAMS = [(1, 100, 5, 3), (128, 100, 5, 3), (3000, 100, 5, 3), (32, 100, 2, 9), (4000, 100, 5, 3)]
 
 LONG = [
     (1, 300, 5, 4),
@@ -127,7 +125,7 @@ def long_paths(timed, title: str) -> None:
 
 def streams(bandwidth: float) -> None:
     print("\nrunning signatures           forward              backward")
-    for batch, points, d, degree in STREAMS:
+    for batch, points, d, degree in GPU_STREAMS:
         path = uniform(8, batch, points, d) / points
         forward = jax.jit(lambda x, n=degree: jax_siglib.sig_stream(x, n))
         rows, lower = forward(path), jax_siglib.sig_length(d, degree - 1)

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from cases import GPU_JOINS, GPU_PATHS
+from cases import GPU_JOINS, GPU_PATHS, GPU_STREAMS
 
 from jax_siglib import _cuda_on_host as host
 from jax_siglib import sig_length
@@ -72,12 +72,28 @@ def paths() -> None:
         line(f"{label} backward", steps)
 
 
+def streams() -> None:
+    print(f"\n{'running signatures, for 32 entries':34} {HEAD}")
+    for batch, points, d, degree in GPU_STREAMS[:-1]:
+        run, steps = min(batch, 4), min(STEPS, points - 1)
+        start, path = draw(run, sig_length(d, degree)), draw(run, steps + 1, d)
+        rows = np.empty((run, steps, sig_length(d, degree)), "float32")
+        as_if(run, batch)
+        label = f"B {batch} T {points} d {d} N {degree}"
+        host.sig_stream(start, path, degree, False, 1, rows)
+        line(f"{label} forward", rows.size / 32)
+        out = np.empty_like(start), np.empty_like(path)
+        host.sig_stream_backprop(draw(*rows.shape), start, path, rows, degree, False, 1, *out)
+        line(f"{label} backward", rows.size / 32)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     host.read_ptx([str(x) for x in parser.parse_args().folder.glob("*_float.ptx")])
     joins()
     paths()
+    streams()
     return 0
 
 
