@@ -5,14 +5,14 @@
 
 #include <cstdint>
 
-#include "branch_path.h"
+#include "branch_tops.h"
 
 namespace jax_siglib {
 namespace cuda {
 
 template <class T, int kSide, bool kDual, bool kStream, class Block>
-class BranchAdjoint : public BranchPath<T, kSide, kDual, true, kStream, Block> {
-  using Base = BranchPath<T, kSide, kDual, true, kStream, Block>;
+class BranchAdjoint : public BranchTops<T, kSide, kDual, true, kStream, Block> {
+  using Base = BranchTops<T, kSide, kDual, true, kStream, Block>;
 
  public:
   using Base::Base;
@@ -28,9 +28,10 @@ class BranchAdjoint : public BranchPath<T, kSide, kDual, true, kStream, Block> {
   };
   // All steps, the last one first: before(place, step, state) in front of each. With kUndo
   // S is that behind a step, which is undone; else `before` brings S in front of it. Adds
-  // to (or, for a slot's first tile, sets) ct_v of every step in the elements' shares.
-  template <bool kUndo, class Own, class Before>
-  JAX_SIGLIB_KERNEL void GoBack(Own& own, int64_t slot, bool first_tile,
+  // to (or, for a slot's first tile, sets) ct_v of every step in the elements' shares. Of
+  // streams ready(step) comes before that as well: all threads' together.
+  template <bool kUndo, class Own, class Ready, class Before>
+  JAX_SIGLIB_KERNEL void GoBack(Own& own, int64_t slot, bool first_tile, Ready&& ready,
                                 Before&& before) const {
     const int32_t block = this->plan_.steps, back = this->plan_.back;
     ClearLastFours();
@@ -42,26 +43,15 @@ class BranchAdjoint : public BranchPath<T, kSide, kDual, true, kStream, Block> {
       JAX_SIGLIB_ROLLED
       for (int32_t above = count; above > 0; above -= back) {
         const int32_t first = above < back ? 0 : above - back;
-        own.ForEach([&](int32_t i, State& mine) {
-          this->WithExact([&](auto exact) {
-            const BranchPlace place = this->Place(i);
-            const T* increment =
-                this->Increment(this->Loaded(above - 1, count), mine.reads);
-            T* found = Found(mine.reads.element, above - 1 - first) + i -
-                       mine.reads.element * this->each_;
-            JAX_SIGLIB_ROLLED
-            for (int32_t step = above - 1;; --step) {
-              before(place, begin + step, mine);
-              StepBack<kUndo, decltype(exact)::value>(increment, found, mine);
-              if (step == first) break;
-              increment -= this->StepsApart();
-              found -= this->plan_.pitch * this->plan_.letter_pitch;
-            }
-          });
-          if (first > 0) return;
-          if (kUndo) this->Settle(i, 0, mine.s);
-          this->Settle(i, kSide + this->plan_.root, mine.ct);
-        });
+        if constexpr (kStream) {
+          JAX_SIGLIB_ROLLED
+          for (int32_t step = above - 1; step >= first; --step) {
+            ready(begin + step);
+            StepsBack<kUndo>(own, begin, count, step, step, first, before);
+          }
+        } else {
+          StepsBack<kUndo>(own, begin, count, above - 1, first, first, before);
+        }
         AddToShares(begin + first, above - first, slot, first_tile);
       }
     }
@@ -74,6 +64,32 @@ class BranchAdjoint : public BranchPath<T, kSide, kDual, true, kStream, Block> {
   struct Kept {
     Value b[kMost][kMost + 2];
   };
+
+  // Steps last, ..., least of the `count` that have been loaded, from step `begin` on. What
+  // is found for step `first` lies first.
+  template <bool kUndo, class Own, class Before>
+  JAX_SIGLIB_KERNEL void StepsBack(Own& own, int64_t begin, int32_t count, int32_t last,
+                                   int32_t least, int32_t first, Before&& before) const {
+    own.ForEach([&](int32_t i, State& mine) {
+      this->WithExact([&](auto exact) {
+        const BranchPlace place = this->Place(i);
+        const T* increment = this->Increment(this->Loaded(last, count), mine.reads);
+        T* found =
+            Found(mine.reads.element, last - first) + i - mine.reads.element * this->each_;
+        JAX_SIGLIB_ROLLED
+        for (int32_t step = last;; --step) {
+          before(place, begin + step, mine);
+          StepBack<kUndo, decltype(exact)::value>(increment, found, mine);
+          if (step == least) break;
+          increment -= this->StepsApart();
+          found -= this->plan_.pitch * this->plan_.letter_pitch;
+        }
+      });
+      if (least > 0) return;
+      if (kUndo) this->Settle(i, 0, mine.s);
+      this->Settle(i, kSide + this->plan_.root, mine.ct);
+    });
+  }
 
   // From S after the increment (kUndo), or before it.
   template <bool kUndo, bool kExact>

@@ -31,7 +31,6 @@ class BranchBackwardBlock : public BranchAdjoint<T, kSide, kDual, false, Block> 
     });
     this->FindPaths();
     const bool from_path = kDual || this->job_.path.from_path;
-    auto nothing = [](const BranchPlace&, int64_t, State&) {};
     if (from_path) this->template GoThere<false>(own);
     own.ForEach([&](int32_t i, State& mine) {
       const BranchPlace place = this->Place(i);
@@ -40,7 +39,13 @@ class BranchBackwardBlock : public BranchAdjoint<T, kSide, kDual, false, Block> 
         LoadCotangents<decltype(stored)>(place, mine);
       });
     });
-    this->template GoBack<true>(own, slot, first_tile, nothing);
+    this->PlaceTops(this->job_.path.ct_out);
+    WithStored<T>(this->job_.dtype, [&](auto stored) {
+      using S = decltype(stored);
+      this->AddTops(own, static_cast<const S*>(this->job_.path.ct_out.data));
+    });
+    this->template GoBack<true>(
+        own, slot, first_tile, [](int64_t) {}, [](const BranchPlace&, int64_t, State&) {});
   }
 
  private:
@@ -54,16 +59,13 @@ class BranchBackwardBlock : public BranchAdjoint<T, kSide, kDual, false, Block> 
     });
   }
 
-  // The branch's part of the signature's cotangent; tangents are zero.
+  // The branch's part of the signature's cotangent, but for its tile; tangents are zero.
   template <class S>
   JAX_SIGLIB_KERNEL void LoadCotangents(const BranchPlace& place, State& mine) const {
     const PathJob& path = this->job_.path;
     const S* const g = path.ct_out.At<const S>(path.lead, place.element);
     this->Clear(mine.ct);
     this->ClearTop(mine.top);
-    this->ForTop(place, [&](int64_t at, int a, int e) {
-      mine.top[a][e] = static_cast<T>(Load(g, at));
-    });
     this->ForLower(place, false, mine.ct, [&](int64_t at, auto& number) {
       number.held = Constant<Value>(static_cast<T>(Load(g, at)));
     });

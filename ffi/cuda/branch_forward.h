@@ -5,14 +5,14 @@
 
 #include <cstdint>
 
-#include "branch_write.h"
+#include "branch_tops.h"
 
 namespace jax_siglib {
 namespace cuda {
 
 template <class T, int kSide, bool kDual, class Block>
-class BranchForwardBlock : public BranchWrite<T, kSide, kDual, false, Block> {
-  using Base = BranchWrite<T, kSide, kDual, false, Block>;
+class BranchForwardBlock : public BranchTops<T, kSide, kDual, false, false, Block> {
+  using Base = BranchTops<T, kSide, kDual, false, false, Block>;
 
  public:
   using Base::Base;
@@ -27,7 +27,7 @@ class BranchForwardBlock : public BranchWrite<T, kSide, kDual, false, Block> {
     });
     this->FindPaths();
     this->template GoThere<true>(own);
-    this->PlaceTops();
+    this->PlaceTops(this->job_.path.out);
     WithStored<T>(this->job_.dtype, [&](auto stored) {
       using S = decltype(stored);
       own.ForEach([&](int32_t i, State& mine) { WriteLower<S>(this->Place(i), mine); });

@@ -24,22 +24,21 @@ struct BranchWorkspace {
     found = low + order * sums * (plan.side + plan.root) * plan.width;
     found = (found + 3) / 4 * 4;
     partial = total = found;
-    if (!kind.adjoint) {
-      // Of a whole path they are in need of it when nobody else is any more.
-      places = kind.stream ? found : 0;
-      tops = places + CeilDiv(plan.width * int64_t{sizeof(int64_t)}, kind.entry_bytes);
-      total = std::max(total, tops + plan.width * TopPitch(plan.side, kind.entry_bytes));
-      return;
+    if (kind.adjoint) {
+      partial = found + plan.back * plan.pitch * plan.letter_pitch;
+      total = partial + plan.back * elements * dimension * plan.groups;
     }
-    partial = found + plan.back * plan.pitch * plan.letter_pitch;
-    total = partial + plan.back * elements * dimension * plan.groups;
+    // Those of a whole path lie where there is nothing yet, or any more.
+    places = kind.stream ? (total + 3) / 4 * 4 : kind.adjoint ? found : 0;
+    tops = places + CeilDiv(plan.width * int64_t{sizeof(int64_t)}, kind.entry_bytes);
+    total = std::max(total, tops + plan.width * TopPitch(plan.side, kind.entry_bytes));
   }
 
   int64_t v = 0;        // increments, then their tangents
   int64_t low = 0;      // low parts of what a branch carries, one behind the other
   int64_t found = 0;    // for ct_v, by step and padded letter, of each branch
   int64_t partial = 0;  // and added up by groups
-  int64_t places = 0;   // of branches' tiles of level N in the result, in 64 bits
+  int64_t places = 0;   // of branches' tiles of level N in an array, in 64 bits
   int64_t tops = 0;     // rows of these
   int64_t total = 0;
 };

@@ -6,15 +6,15 @@
 #include <cstdint>
 
 #include "branch_adjoint.h"
-#include "branch_write.h"
+#include "branch_tops.h"
 
 namespace jax_siglib {
 namespace cuda {
 
 // sig_stream, or, with kDual, its tangent.
 template <class T, int kSide, bool kDual, class Block>
-class BranchStreamForward : public BranchWrite<T, kSide, kDual, true, Block> {
-  using Base = BranchWrite<T, kSide, kDual, true, Block>;
+class BranchStreamForward : public BranchTops<T, kSide, kDual, false, true, Block> {
+  using Base = BranchTops<T, kSide, kDual, false, true, Block>;
   using typename Base::Value;
 
  public:
@@ -28,7 +28,7 @@ class BranchStreamForward : public BranchWrite<T, kSide, kDual, true, Block> {
       Begin(this->Place(i), mine);
     });
     this->FindPaths();
-    this->PlaceTops();
+    this->PlaceTops(this->job_.path.out);
     JAX_SIGLIB_ROLLED
     for (int64_t first = 0; first < this->Steps(); first += this->plan_.steps) {
       const int32_t count = this->Count(this->Steps() - first);
@@ -110,20 +110,29 @@ class BranchStreamBackward : public BranchAdjoint<T, kSide, false, true, Block> 
       this->ClearTop(mine.top);
     });
     this->FindPaths();
+    const PathJob& path = this->job_.path;
+    this->PlaceTops(path.ct_out);
     this->template GoBack<false>(
         own, slot, first_tile,
+        [&](int64_t i) {
+          if (this->prepend_) return;
+          const T* const rows = static_cast<const T*>(path.ct_out.data);
+          this->AddTops(own, rows + this->Row(i) * this->job_.stream.ct_out_stride);
+        },
         [&](const BranchPlace& place, int64_t i, State& mine) { Take(place, i, mine); });
     own.ForEach([&](int32_t i, State& mine) { Write(i, this->Place(i), mine); });
   }
 
  private:
-  // The cotangent of the row that a step leads to, and S before that.
+  // The cotangent of the row that a step leads to, but for what AddTops reads of it, and S
+  // before that.
   JAX_SIGLIB_KERNEL void Take(const BranchPlace& place, int64_t i, State& mine) const {
     const PathJob& path = this->job_.path;
     const BranchStream& stream = this->job_.stream;
     const T* const g = path.ct_out.At<const T>(path.lead, place.element) +
                        this->Row(i) * stream.ct_out_stride;
-    this->ForTop(place, [&](int64_t at, int a, int e) { mine.top[a][e] += g[at]; });
+    if (this->prepend_)
+      this->ForTop(place, [&](int64_t at, int a, int e) { mine.top[a][e] += g[at]; });
     this->ForLower(place, false, mine.ct,
                    [&](int64_t at, Moving<T>& number) { number.moved += g[at]; });
     const T* const s = i == 0 ? stream.initial.At<const T>(path.lead, place.element)
