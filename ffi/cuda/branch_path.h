@@ -90,13 +90,22 @@ class BranchPath : public Branches<T, kSide, kDual, kAdjoint, kStream, Block> {
                                            });
   }
 
-  // All steps, the first one first.
-  template <bool kTop, class Own>
-  JAX_SIGLIB_KERNEL void GoThere(Own& own) const {
+  // f(first, count) for the blocks of steps, the first one first, with their increments
+  // loaded.
+  template <class F>
+  JAX_SIGLIB_KERNEL void ForBlocks(F&& f) const {
     JAX_SIGLIB_ROLLED
     for (int64_t first = 0; first < Steps(); first += this->plan_.steps) {
       const int32_t count = Count(Steps() - first);
       LoadSteps(first, count);
+      f(first, count);
+    }
+  }
+
+  // All steps, the first one first.
+  template <bool kTop, class Own>
+  JAX_SIGLIB_KERNEL void GoThere(Own& own) const {
+    ForBlocks([&](int64_t, int32_t count) {
       own.ForEach([&](int32_t i, auto& mine) {
         this->WithExact([&](auto exact) {
           const T* increment = this->Increment(Loaded(0, count), mine.reads);
@@ -109,7 +118,7 @@ class BranchPath : public Branches<T, kSide, kDual, kAdjoint, kStream, Block> {
         });
         Settle(i, 0, mine.s);
       });
-    }
+    });
   }
 
   // At the end of a block's steps: what has moved is added to what is held, and what that

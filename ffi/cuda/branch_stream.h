@@ -29,10 +29,7 @@ class BranchStreamForward : public BranchTops<T, kSide, kDual, false, true, Bloc
     });
     this->FindPaths();
     this->PlaceTops(this->job_.path.out);
-    JAX_SIGLIB_ROLLED
-    for (int64_t first = 0; first < this->Steps(); first += this->plan_.steps) {
-      const int32_t count = this->Count(this->Steps() - first);
-      this->LoadSteps(first, count);
+    this->ForBlocks([&](int64_t first, int32_t count) {
       JAX_SIGLIB_ROLLED
       for (int32_t step = 0; step < count; ++step) {
         const int64_t row = this->Row(first + step) * this->job_.stream.out_stride;
@@ -48,7 +45,7 @@ class BranchStreamForward : public BranchTops<T, kSide, kDual, false, true, Bloc
         if (!this->prepend_)
           this->WriteTops(own, static_cast<T*>(this->job_.path.out.data) + row);
       }
-    }
+    });
   }
 
  private:
